@@ -1,0 +1,1 @@
+//! Memory that a device can reach: address spaces, regions, descriptor rings.

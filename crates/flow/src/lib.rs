@@ -1,0 +1,1 @@
+//! Open vSwitch's flow extraction in safe Rust.

@@ -1,0 +1,2 @@
+//! The program `ringway`.
+fn main() {}

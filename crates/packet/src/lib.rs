@@ -1,0 +1,1 @@
+//! Packet buffers, batches and the pool they come from.

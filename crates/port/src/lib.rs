@@ -1,0 +1,1 @@
+//! What a NIC is to a program: queues, link, statistics, errors.

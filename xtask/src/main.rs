@@ -1,0 +1,2 @@
+//! Ringway's own chores.
+fn main() {}
