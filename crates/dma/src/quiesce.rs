@@ -1,0 +1,47 @@
+//! Proof that a device has stopped.
+//!
+//! A ring's memory and the buffers that it holds go back only against a [`Quiesced`], which the owner of the
+//! function mints once bus mastering is off and the function is reset (rule 2). Without it they are kept: memory
+//! then goes only by way of unmapping, and the buffers' numbers are never used again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names one open device for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceId(u64);
+
+impl DeviceId {
+    /// A name that no other device of this process has.
+    pub fn mint() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Only uniqueness is asked of it.
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The device no longer reads or writes memory, and won't before it is opened again.
+#[derive(Debug)]
+pub struct Quiesced {
+    device: DeviceId,
+}
+
+impl Quiesced {
+    /// States that `device` has stopped.
+    ///
+    /// # Safety
+    /// The device's bus mastering is off and its queues are reset, or nothing is reachable for it any more.
+    pub unsafe fn new(device: DeviceId) -> Self {
+        Self { device }
+    }
+
+    /// The device that has stopped.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+}
+
+/// What must not go before its device has stopped: rings, and the buffers that they hold.
+pub trait Park: Send + std::fmt::Debug {
+    /// Gives everything back. Called once, after the device stopped.
+    fn release(self: Box<Self>, stopped: &Quiesced);
+}
