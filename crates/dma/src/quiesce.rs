@@ -4,18 +4,36 @@
 //! function mints once bus mastering is off and the function is reset (rule 2). Without it they are kept: memory
 //! then goes only by way of unmapping, and the buffers' numbers are never used again.
 
+use crate::AddressSpace;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names one open device for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceId(u64);
 
-impl DeviceId {
-    /// A name that no other device of this process has.
-    pub fn mint() -> Self {
+/// An open device and the address space that it is in: what rings and the buffers in them are made for.
+#[derive(Debug)]
+pub struct Attachment {
+    id: DeviceId,
+    space: AddressSpace,
+}
+
+impl Attachment {
+    /// A device that was just opened in `space`.
+    pub fn new(space: AddressSpace) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Only uniqueness is asked of it.
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        Self { id: DeviceId(NEXT.fetch_add(1, Ordering::Relaxed)), space }
+    }
+
+    /// Names the device.
+    pub fn id(&self) -> DeviceId {
+        self.id
+    }
+
+    /// The memory that it reaches.
+    pub fn address_space(&self) -> &AddressSpace {
+        &self.space
     }
 }
 

@@ -6,7 +6,7 @@
 //! does what was [parked](Function::park) go back (rule 2).
 
 use crate::{Backend, Bar, Error, Identity, Width};
-use ringway_dma::{AddressSpace, DeviceId, Park, Quiesced};
+use ringway_dma::{AddressSpace, Attachment, Park, Quiesced};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub struct Capability {
 #[derive(Debug)]
 pub struct Function {
     backend: Box<dyn Backend>,
-    id: DeviceId,
+    attachment: Attachment,
     parked: Mutex<Vec<Box<dyn Park>>>,
 }
 
@@ -53,7 +53,8 @@ impl Function {
     /// # Errors
     /// When configuration space can't be reached.
     pub fn new(backend: Box<dyn Backend>) -> Result<Self, Error> {
-        let function = Self { backend, id: DeviceId::mint(), parked: Mutex::default() };
+        let attachment = Attachment::new(backend.address_space().clone());
+        let function = Self { backend, attachment, parked: Mutex::default() };
         let command = function.config_read(COMMAND, Width::Word)?;
         let command = (command | COMMAND_MEMORY | COMMAND_INTX_DISABLE) & !COMMAND_BUS_MASTER;
         function.config_write(COMMAND, Width::Word, command)?;
@@ -70,9 +71,9 @@ impl Function {
         &self.backend.identity().name
     }
 
-    /// Names this open device for those who keep its memory.
-    pub fn id(&self) -> DeviceId {
-        self.id
+    /// This open device and its address space: what rings and their buffers are made for.
+    pub fn attachment(&self) -> &Attachment {
+        &self.attachment
     }
 
     /// The memory that it reaches.
@@ -184,7 +185,7 @@ impl Function {
         self.reset()?;
         // SAFETY: bus mastering is off and read back as off, nothing is pending, and the function was reset where it
         // can be (a function without a reset of its own stays without bus mastering until it is opened again).
-        Ok(unsafe { Quiesced::new(self.id) })
+        Ok(unsafe { Quiesced::new(self.attachment.id()) })
     }
 
     fn wait_for_pending(&self) -> Result<(), Error> {
