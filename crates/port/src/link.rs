@@ -35,7 +35,10 @@ impl FromStr for MacAddress {
         let mut address = [0; 6];
         let mut parts = text.split([':', '-']);
         for byte in &mut address {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(refused)?;
+            let part = parts
+                .next()
+                .filter(|part| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit()))
+                .ok_or_else(refused)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| refused())?;
         }
         if parts.next().is_some() { Err(refused()) } else { Ok(Self(address)) }
