@@ -38,4 +38,9 @@ pub enum Error {
         /// The function.
         device: String,
     },
+    /// The kernel gave no event counter for an interrupt.
+    #[error(
+        "no event counter (eventfd) for an interrupt: {0}; is the limit of open files too low (`ulimit -n`)?"
+    )]
+    EventCounter(std::io::Error),
 }

@@ -8,9 +8,11 @@ mod bar;
 mod doorbell;
 mod error;
 mod function;
+mod interrupt;
 
 pub use backend::{Backend, Identity, Registers, Width};
 pub use bar::Bar;
 pub use doorbell::{Doorbell, Mmio};
 pub use error::Error;
 pub use function::{Capability, Function};
+pub use interrupt::event_counter;
