@@ -114,9 +114,6 @@ pub trait Kernel {
     /// This process's effective user.
     fn user_id(&self) -> u32;
 
-    /// The size of a page of memory in bytes.
-    fn page_size(&self) -> u64;
-
     /// Lets time pass while something is awaited.
     fn pause(&self, time: Duration);
 
@@ -259,10 +256,6 @@ impl Kernel for HostKernel {
 
     fn user_id(&self) -> u32 {
         rustix::process::geteuid().as_raw()
-    }
-
-    fn page_size(&self) -> u64 {
-        rustix::param::page_size() as u64
     }
 
     fn pause(&self, time: Duration) {
