@@ -2,21 +2,58 @@
 //!
 //! Contract: one enum for the crate; a message names the function, the path, the errno, and what to do about it.
 
-use std::fmt;
+use crate::Address;
+use crate::bind::Undone;
 use std::io;
 use std::path::PathBuf;
-
-use thiserror::Error;
-
-use crate::address::Address;
 
 /// A result whose error is this crate's.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong with PCI functions.
-#[derive(Debug, Error)]
+/// The errors of this crate.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A device's capability points beyond its BAR.
+    #[error(
+        "{device}: registers end at byte {length} of the BAR, {wanted} are needed; the device's capabilities are wrong"
+    )]
+    BarTooShort {
+        /// The function.
+        device: String,
+        /// The end of what was to be used.
+        wanted: u64,
+        /// The end of what is there.
+        length: u64,
+    },
+    /// The capability list goes round in a circle.
+    #[error("{device}: its PCI capability list does not end; the device is faulty or gone")]
+    CapabilityLoop {
+        /// The function.
+        device: String,
+    },
+    /// More interrupts were asked for than there are.
+    #[error("{device}: {wanted} MSI-X vectors are needed, it has {available}: use fewer queues")]
+    TooFewVectors {
+        /// The function.
+        device: String,
+        /// How many were asked for.
+        wanted: usize,
+        /// How many there are.
+        available: u16,
+    },
+    /// A device went on with bus mastering off.
+    #[error("{device}: it doesn't stop accessing memory; its buffers are kept until the process ends")]
+    NotQuiet {
+        /// The function.
+        device: String,
+    },
+    /// The kernel gave no event counter for an interrupt.
+    #[error(
+        "no event counter (eventfd) for an interrupt: {0}; is the limit of open files too low (`ulimit -n`)?"
+    )]
+    EventCounter(std::io::Error),
+
     // Discovery
     /// A text that is no PCI address.
     #[error("'{text}' is no PCI address: write domain:bus:device.function, such as 0000:03:00.0 or 03:00.0")]
@@ -56,17 +93,6 @@ pub enum Error {
         /// What it should hold.
         expected: &'static str,
     },
-    /// The kernel doesn't tell the machine's network addresses.
-    #[error("the kernel doesn't tell this machine's network addresses: {source}")]
-    Addresses {
-        /// The errno.
-        source: io::Error,
-    },
-
-    // Refusals to bind
-    /// Nothing to do.
-    #[error("no function was named: `ringway status` lists the network functions of this machine")]
-    NothingNamed,
     /// A function that is no NIC.
     #[error(
         "{address} is no network function but a {kind} (class {class:06x}): `ringway status` lists those that are"
@@ -79,6 +105,32 @@ pub enum Error {
         /// Its class.
         class: u32,
     },
+    /// Other functions of the group are held by kernel drivers.
+    #[error(
+        "IOMMU group {group} is not viable for {address}: the kernel holds {members} in the same group. {remedy}"
+    )]
+    NotViable {
+        /// The function.
+        address: Address,
+        /// Its group.
+        group: u32,
+        /// The members in the way, with their drivers.
+        members: String,
+        /// What to do.
+        remedy: String,
+    },
+
+    // Binding
+    /// The kernel doesn't tell the machine's network addresses.
+    #[error("the kernel doesn't tell this machine's network addresses: {source}")]
+    Addresses {
+        /// The errno.
+        source: io::Error,
+    },
+
+    /// Nothing to do.
+    #[error("no function was named: `ringway status` lists the network functions of this machine")]
+    NothingNamed,
     /// No IOMMU stands before the function.
     #[error(
         "{address} has no IOMMU group, so it could reach all of the machine's memory: \
@@ -98,20 +150,6 @@ pub enum Error {
         address: Address,
         /// How that shows.
         reason: &'static str,
-    },
-    /// Other functions of the group are held by kernel drivers.
-    #[error(
-        "IOMMU group {group} is not viable for {address}: the kernel holds {members} in the same group. {remedy}"
-    )]
-    NotViable {
-        /// The function.
-        address: Address,
-        /// Its group.
-        group: u32,
-        /// The members in the way, with their drivers.
-        members: String,
-        /// What to do.
-        remedy: String,
     },
     /// The machine uses the function.
     #[error("{address} is in use: {uses}. {remedy}, or take it all the same with --force")]
@@ -136,7 +174,6 @@ pub enum Error {
         path: PathBuf,
     },
 
-    // Refusals to unbind
     /// Nothing to give back.
     #[error("{address} is not on vfio-pci ({driver}), so there is nothing to give back")]
     NotBound {
@@ -169,7 +206,6 @@ pub enum Error {
         seconds: u64,
     },
 
-    // Steps that failed
     /// A change that the kernel refused.
     #[error("{attempt} failed: {source}")]
     Change {
@@ -202,32 +238,4 @@ pub enum Error {
         /// What was put back, and what could not be.
         undone: Undone,
     },
-}
-
-/// What became of the steps before the one that failed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Undone {
-    /// What was put back, in the order in which it was done.
-    pub put_back: Vec<String>,
-    /// What could not be put back, and why.
-    pub left: Vec<String>,
-    /// What undoing can't bring back.
-    pub lost: Vec<String>,
-}
-
-impl fmt::Display for Undone {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.put_back.as_slice(), self.left.as_slice()) {
-            ([], []) => write!(out, "Nothing had been changed")?,
-            (put_back, []) => write!(out, "Everything is as it was; undone: {}", put_back.join("; "))?,
-            ([], left) => write!(out, "Nothing could be undone: {}", left.join("; "))?,
-            (put_back, left) => {
-                write!(out, "Undone: {}. NOT undone: {}", put_back.join("; "), left.join("; "))?;
-            }
-        }
-        for lost in &self.lost {
-            write!(out, ". {lost}")?;
-        }
-        Ok(())
-    }
 }

@@ -29,6 +29,7 @@ pub(crate) use checks::{bypasses_iommu, not_viable};
 pub use give::{UnbindRequest, plan_unbind};
 pub(crate) use memlock::size;
 pub use take::{BindRequest, plan_bind};
+pub use transaction::Undone;
 
 use step::Step;
 

@@ -6,10 +6,40 @@
 //! Limit: a process that is killed half-way undoes nothing. The record of what was there before is written
 //! first, so that `unbind` puts such a function right.
 
-use crate::error::{Error, Result, Undone};
+use std::fmt;
+
+use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 
 use super::step::Step;
+
+/// What became of the steps before the one that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// What was put back, in the order in which it was done.
+    pub put_back: Vec<String>,
+    /// What could not be put back, and why.
+    pub left: Vec<String>,
+    /// What undoing can't bring back.
+    pub lost: Vec<String>,
+}
+
+impl fmt::Display for Undone {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.put_back.as_slice(), self.left.as_slice()) {
+            ([], []) => write!(out, "Nothing had been changed")?,
+            (put_back, []) => write!(out, "Everything is as it was; undone: {}", put_back.join("; "))?,
+            ([], left) => write!(out, "Nothing could be undone: {}", left.join("; "))?,
+            (put_back, left) => {
+                write!(out, "Undone: {}. NOT undone: {}", put_back.join("; "), left.join("; "))?;
+            }
+        }
+        for lost in &self.lost {
+            write!(out, ". {lost}")?;
+        }
+        Ok(())
+    }
+}
 
 /// What to do should a later step fail.
 #[derive(Debug, Default)]

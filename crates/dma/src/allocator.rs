@@ -1,0 +1,144 @@
+//! Hands out I/O virtual addresses inside the ranges that the translating unit reports.
+//!
+//! First fit, lowest address first, aligned as asked. Nothing below 4 GiB is handed out as long as there is
+//! room above: a 32-bit number that strays into an address word then hits nothing, and a device that reads a
+//! zeroed descriptor faults instead of finding memory.
+
+use crate::{Error, Iova, IovaRange};
+
+/// The lowest address handed out while there is room.
+const PREFERRED_START: u64 = 1 << 32;
+
+/// Free ranges, ascending and disjoint, as `first..=last`.
+#[derive(Debug)]
+pub(crate) struct Allocator {
+    free: Vec<(u64, u64)>,
+    usable: Vec<(u64, u64)>,
+}
+
+impl Allocator {
+    /// An allocator over `ranges`. Overlapping ranges are merged, empty ones ignored.
+    pub(crate) fn new(ranges: &[IovaRange]) -> Self {
+        let mut sorted: Vec<(u64, u64)> = ranges
+            .iter()
+            .map(|range| (range.first.get(), range.last.get()))
+            .filter(|(first, last)| first <= last)
+            .collect();
+        sorted.sort_unstable();
+        let mut usable: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
+        for (first, last) in sorted {
+            match usable.last_mut() {
+                Some(previous) if first <= previous.1.saturating_add(1) => previous.1 = previous.1.max(last),
+                _ => usable.push((first, last)),
+            }
+        }
+        Self { free: usable.clone(), usable }
+    }
+
+    /// Takes `bytes` at a multiple of `alignment`, which is a power of two.
+    pub(crate) fn take(&mut self, bytes: u64, alignment: u64) -> Result<Iova, Error> {
+        let exhausted = Error::Exhausted { bytes, free: total(&self.free), total: total(&self.usable) };
+        let Some(beyond) = bytes.checked_sub(1) else { return Err(exhausted) };
+        for lowest in [PREFERRED_START, alignment.max(1)] {
+            for index in 0..self.free.len() {
+                let Some(&(first, last)) = self.free.get(index) else { break };
+                let Some(start) = first.max(lowest).checked_next_multiple_of(alignment) else { continue };
+                let Some(end) = start.checked_add(beyond) else { continue };
+                if start >= first && end <= last {
+                    self.carve(index, start, end);
+                    return Ok(Iova::new(start));
+                }
+            }
+        }
+        Err(exhausted)
+    }
+
+    /// Gives a range back that [`take`](Self::take) handed out.
+    pub(crate) fn give_back(&mut self, iova: Iova, bytes: u64) {
+        let Some(last) = bytes.checked_sub(1).and_then(|beyond| iova.get().checked_add(beyond)) else {
+            return;
+        };
+        let at = self.free.partition_point(|&(first, _)| first < iova.get());
+        self.free.insert(at, (iova.get(), last));
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(self.free.len());
+        for &(first, last) in &self.free {
+            match merged.last_mut() {
+                Some(previous) if first == previous.1.wrapping_add(1) => previous.1 = last,
+                _ => merged.push((first, last)),
+            }
+        }
+        self.free = merged;
+    }
+
+    fn carve(&mut self, index: usize, start: u64, end: u64) {
+        let (first, last) = self.free.remove(index);
+        let mut at = index;
+        if first < start {
+            self.free.insert(at, (first, start.wrapping_sub(1)));
+            at = at.saturating_add(1);
+        }
+        if end < last {
+            self.free.insert(at, (end.wrapping_add(1), last));
+        }
+    }
+}
+
+fn total(ranges: &[(u64, u64)]) -> u64 {
+    ranges
+        .iter()
+        .fold(0u64, |sum, &(first, last)| sum.saturating_add(last.saturating_sub(first)).saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, last: u64) -> IovaRange {
+        IovaRange { first: Iova::new(first), last: Iova::new(last) }
+    }
+
+    #[test]
+    fn addresses_stay_inside_the_ranges_and_out_of_the_holes() {
+        let gib = 1u64 << 30;
+        let mut allocator = Allocator::new(&[range(0, 0xfedf_ffff), range(0xfef0_0000, 6 * gib - 1)]);
+        let first = allocator.take(gib, 4096).unwrap();
+        let second = allocator.take(gib, 4096).unwrap();
+        assert_eq!((first.get(), second.get()), (4 * gib, 5 * gib));
+        // Above 4 GiB nothing is left: now the low part serves, but never address 0.
+        let low = allocator.take(gib, 4096).unwrap();
+        assert_eq!(low.get(), 4096);
+        assert!(matches!(allocator.take(4 * gib, 4096), Err(Error::Exhausted { .. })));
+    }
+
+    #[test]
+    fn a_39_bit_unit_never_sees_a_higher_address() {
+        let last = (1u64 << 39) - 1;
+        let mut allocator = Allocator::new(&[range(0, last)]);
+        let mut taken = 0u64;
+        while let Ok(iova) = allocator.take(32 << 30, 1 << 30) {
+            assert!(iova.get() + (32 << 30) - 1 <= last);
+            taken += 1;
+        }
+        assert!(taken >= 15, "{taken}");
+    }
+
+    #[test]
+    fn what_is_given_back_is_whole_again() {
+        let mut allocator = Allocator::new(&[range(1 << 32, (1 << 32) + 0xffff)]);
+        let parts: Vec<Iova> = (0..16).map(|_| allocator.take(4096, 4096).unwrap()).collect();
+        assert!(allocator.take(4096, 4096).is_err());
+        for index in [3, 1, 2, 0, 15, 7, 9, 8, 4, 5, 6, 14, 13, 12, 11, 10] {
+            allocator.give_back(parts[index], 4096);
+        }
+        assert_eq!(allocator.take(65536, 65536).unwrap().get(), 1 << 32);
+    }
+
+    #[test]
+    fn alignment_is_kept_at_the_edges() {
+        let mut allocator = Allocator::new(&[range(0x1_0000_1000, 0x1_0040_0fff)]);
+        let huge = allocator.take(2 << 20, 2 << 20).unwrap();
+        assert_eq!(huge.get() % (2 << 20), 0);
+        assert!(allocator.take(0, 4096).is_err());
+        assert!(allocator.take(u64::MAX, 4096).is_err());
+    }
+}
