@@ -94,11 +94,6 @@ impl State {
     }
 
     #[inline(always)]
-    fn top(&self) -> Option<u16> {
-        self.stack.get(self.free.checked_sub(1)?).copied()
-    }
-
-    #[inline(always)]
     fn put(&mut self, id: u16) {
         if let Some(place) = self.stack.get_mut(self.free) {
             *place = id;
