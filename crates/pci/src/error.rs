@@ -52,7 +52,7 @@ pub enum Error {
     #[error(
         "no event counter (eventfd) for an interrupt: {0}; is the limit of open files too low (`ulimit -n`)?"
     )]
-    EventCounter(std::io::Error),
+    EventCounter(io::Error),
 
     // Discovery
     /// A text that is no PCI address.
