@@ -22,7 +22,7 @@ mod run;
 mod traffic;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -65,7 +65,7 @@ pub fn run(arguments: &LabArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let names = chosen(&all, &arguments.cases)?;
-    let root = workspace()?;
+    let root = crate::workspace()?;
     let logs = root.join("target/lab/logs");
     cache::remove_folder(&logs)?;
     cache::create_folder(&logs)?;
@@ -117,11 +117,4 @@ fn chosen(all: &[cases::Case], wanted: &[String]) -> Result<Vec<String>> {
         names.extend(all.iter().map(|case| case.name));
     }
     Ok(names.into_iter().map(str::to_owned).collect())
-}
-
-/// The folder of the workspace that this program was built from.
-fn workspace() -> Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = manifest.parent().context("xtask lies in no workspace")?;
-    Ok(root.to_owned())
 }
