@@ -11,6 +11,7 @@ mod cases;
 mod configuration;
 mod control;
 mod fetch;
+mod forwarder;
 mod image;
 mod isolate;
 mod machine;
@@ -60,7 +61,8 @@ pub fn run(arguments: &LabArgs) -> Result<ExitCode> {
     let all = cases::all();
     if arguments.list {
         for case in &all {
-            println!("{:<34} {:<10} {}", case.name, case.configuration.to_string(), case.shows);
+            let waits = if case.waits() { " (waits: not run unless named)" } else { "" };
+            println!("{:<27} {:<9} {}{waits}", case.name, case.configuration.to_string(), case.shows);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -114,7 +116,7 @@ fn chosen(all: &[cases::Case], wanted: &[String]) -> Result<Vec<String>> {
         }
     }
     if wanted.is_empty() {
-        names.extend(all.iter().map(|case| case.name));
+        names.extend(all.iter().filter(|case| !case.waits()).map(|case| case.name));
     }
     Ok(names.into_iter().map(str::to_owned).collect())
 }
