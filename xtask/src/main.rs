@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use ringway::binding;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Ringway's own chores", disable_help_subcommand = true)]
@@ -28,6 +29,8 @@ enum Command {
     /// The lab's second half, which it starts itself
     #[command(hide = true)]
     LabInside(lab::InsideArgs),
+    #[command(flatten)]
+    Binding(binding::Command),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
         Command::Test(arguments) => checks::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::LabInside(arguments) => lab::run_inside(&arguments),
+        Command::Binding(command) => {
+            Ok(command.run(&binding::Context::new("cargo xtask", binding::Elevation::Sudo)))
+        }
     };
     match outcome {
         Ok(code) => code,
