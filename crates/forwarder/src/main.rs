@@ -1,2 +1,3 @@
 //! The program `ringway`.
+#![forbid(unsafe_code)]
 fn main() {}
