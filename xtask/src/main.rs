@@ -1,2 +1,40 @@
-//! Ringway's own chores.
-fn main() {}
+//! Ringway's own chores: `cargo xtask <command>`.
+
+mod cache;
+mod debian;
+mod lab;
+mod tool;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Ringway's own chores", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs Ringway in a virtual machine with an IOMMU, with real network stacks at both ends
+    Lab(lab::LabArgs),
+    /// The lab's second half, which it starts itself
+    #[command(hide = true)]
+    LabInside(lab::InsideArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Lab(arguments) => lab::run(&arguments),
+        Command::LabInside(arguments) => lab::run_inside(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -53,6 +53,6 @@ pub use error::{Error, Fault};
 pub use iommu::{BackendError, Iommu, Limits, Mapping};
 pub use iova::{Iova, IovaRange};
 pub use memory::{PageSize, Placement};
-pub use quiesce::{Attachment, DeviceId, Park, Quiesced};
+pub use quiesce::{Attachment, DeviceId, Keeper, Kept, Park, Quiesced};
 pub use ring::{AddressWord, BLOCK_ALIGNMENT, Block, Descriptor, Element, Pair, Ring, RingBase, RingMemory};
 pub use space::{AddressSpace, Usage};

@@ -1,4 +1,14 @@
-//! What can go wrong with a PCI function.
+//! What can go wrong with PCI functions, each with the way out.
+//!
+//! Contract: one enum for the crate; a message names the function, the path, the errno, and what to do about it.
+
+use crate::Address;
+use crate::bind::Undone;
+use std::io;
+use std::path::PathBuf;
+
+/// A result whose error is this crate's.
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// The errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -37,5 +47,195 @@ pub enum Error {
     NotQuiet {
         /// The function.
         device: String,
+    },
+    /// The kernel gave no event counter for an interrupt.
+    #[error(
+        "no event counter (eventfd) for an interrupt: {0}; is the limit of open files too low (`ulimit -n`)?"
+    )]
+    EventCounter(io::Error),
+
+    // Discovery
+    /// A text that is no PCI address.
+    #[error("'{text}' is no PCI address: write domain:bus:device.function, such as 0000:03:00.0 or 03:00.0")]
+    BadAddress {
+        /// What was given.
+        text: String,
+    },
+    /// Nothing answers at an address.
+    #[error(
+        "there is no PCI function at {address}: `ringway status` lists the network functions of this machine"
+    )]
+    NoSuchFunction {
+        /// The address.
+        address: Address,
+    },
+    /// An interface that no PCI function stands behind.
+    #[error("{name} is a network interface, but no PCI function's: `ringway status` lists those that are")]
+    NoSuchInterface {
+        /// The interface's name.
+        name: String,
+    },
+    /// A file of the kernel's can't be read.
+    #[error("{} can't be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The errno.
+        source: io::Error,
+    },
+    /// A file of the kernel's holds what it never should.
+    #[error("{} holds '{text}', which is not {expected}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        text: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// A function that is no NIC.
+    #[error(
+        "{address} is no network function but a {kind} (class {class:06x}): `ringway status` lists those that are"
+    )]
+    NotNetwork {
+        /// The function.
+        address: Address,
+        /// What its class is called.
+        kind: &'static str,
+        /// Its class.
+        class: u32,
+    },
+    /// Other functions of the group are held by kernel drivers.
+    #[error(
+        "IOMMU group {group} is not viable for {address}: the kernel holds {members} in the same group. {remedy}"
+    )]
+    NotViable {
+        /// The function.
+        address: Address,
+        /// Its group.
+        group: u32,
+        /// The members in the way, with their drivers.
+        members: String,
+        /// What to do.
+        remedy: String,
+    },
+
+    // Binding
+    /// The kernel doesn't tell the machine's network addresses.
+    #[error("the kernel doesn't tell this machine's network addresses: {source}")]
+    Addresses {
+        /// The errno.
+        source: io::Error,
+    },
+
+    /// Nothing to do.
+    #[error("no function was named: `ringway status` lists the network functions of this machine")]
+    NothingNamed,
+    /// No IOMMU stands before the function.
+    #[error(
+        "{address} has no IOMMU group, so it could reach all of the machine's memory: \
+         switch the IOMMU on (`ringway doctor` says how)"
+    )]
+    NoIommu {
+        /// The function.
+        address: Address,
+    },
+    /// The function does its DMA around the IOMMU.
+    #[error(
+        "{address} goes around the IOMMU ({reason}): whoever drives it could reach all of the machine's memory. \
+         QEMU: -device virtio-net-pci,disable-legacy=on,iommu_platform=on"
+    )]
+    BypassesIommu {
+        /// The function.
+        address: Address,
+        /// How that shows.
+        reason: &'static str,
+    },
+    /// The machine uses the function.
+    #[error("{address} is in use: {uses}. {remedy}, or take it all the same with --force")]
+    InUse {
+        /// The function.
+        address: Address,
+        /// What for.
+        uses: String,
+        /// What to do first.
+        remedy: String,
+    },
+    /// A user whom the machine doesn't know.
+    #[error("there is no user '{name}' on this machine: give a login name or a user number")]
+    NoSuchUser {
+        /// What was given.
+        name: String,
+    },
+    /// Udev isn't there to bring the binding back.
+    #[error("there is no udev on this machine ({} is missing), so nothing would bind after a reboot: leave out --persist", path.display())]
+    NoUdev {
+        /// What was looked for.
+        path: PathBuf,
+    },
+
+    /// Nothing to give back.
+    #[error("{address} is not on vfio-pci ({driver}), so there is nothing to give back")]
+    NotBound {
+        /// The function.
+        address: Address,
+        /// The driver that has it.
+        driver: String,
+    },
+    /// A program has the function's group open.
+    #[error("{address} is in use by {holders}, through {}: end it first", node.display())]
+    Held {
+        /// The function.
+        address: Address,
+        /// Its group's device node.
+        node: PathBuf,
+        /// The processes.
+        holders: String,
+    },
+    /// A driver has the function again, but its network interface hasn't come.
+    #[error(
+        "{address} is back with its driver {driver}, but its network interface has not come within {seconds} s: \
+         see `dmesg` for what the driver says"
+    )]
+    NoInterface {
+        /// The function.
+        address: Address,
+        /// The driver.
+        driver: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+
+    /// A change that the kernel refused.
+    #[error("{attempt} failed: {source}")]
+    Change {
+        /// What was attempted.
+        attempt: String,
+        /// The errno.
+        source: io::Error,
+    },
+    /// A driver that the kernel accepted the request for but that doesn't have the function.
+    #[error("{address} was to go to {wanted}, but {found}: see `dmesg` for what the driver says")]
+    DriverRefused {
+        /// The function.
+        address: Address,
+        /// The driver that should have it.
+        wanted: String,
+        /// What has it.
+        found: String,
+    },
+    /// A device node that never came.
+    #[error("{} has not come: see `dmesg`", path.display())]
+    NoNode {
+        /// The node.
+        path: PathBuf,
+    },
+    /// A change to the machine was given up, and undone.
+    #[error("{source}. {undone}")]
+    Undone {
+        /// What failed.
+        source: Box<Error>,
+        /// What was put back, and what could not be.
+        undone: Undone,
     },
 }

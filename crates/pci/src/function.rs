@@ -3,10 +3,10 @@
 //! [`Function`] stands on a [`Backend`] and adds what every driver needs and must not get wrong: walks over
 //! capability lists that a device may have tied into a loop, and the end. When a function is dropped, interrupts
 //! are disconnected, bus mastering goes off, pending accesses are waited for, the function is reset, and only then
-//! does what was [parked](Function::park) go back (rule 2).
+//! does what was kept go back (rule 2).
 
 use crate::{Backend, Bar, Error, Identity, Width};
-use ringway_dma::{AddressSpace, Attachment, Park, Quiesced};
+use ringway_dma::{AddressSpace, Attachment, Keeper, Park, Quiesced};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -171,11 +171,6 @@ impl Function {
         self.backend.reset()
     }
 
-    /// Keeps something until the device has stopped: rings and the buffers in them.
-    pub fn park(&self, what: Box<dyn Park>) {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(what);
-    }
-
     /// Stops the device: interrupts off, bus mastering off, pending accesses over, function reset.
     fn quiesce(&self) -> Result<Quiesced, Error> {
         // An interrupt that can't be disconnected does no harm to memory, so the stop goes on.
@@ -207,6 +202,12 @@ impl Function {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+}
+
+impl Keeper for Function {
+    fn keep(&self, what: Box<dyn Park>) {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 }
 
