@@ -8,6 +8,7 @@ mod tool;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringway::binding;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Ringway's own chores", disable_help_subcommand = true)]
@@ -23,12 +24,17 @@ enum Command {
     /// The lab's second half, which it starts itself
     #[command(hide = true)]
     LabInside(lab::InsideArgs),
+    #[command(flatten)]
+    Binding(binding::Command),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::LabInside(arguments) => lab::run_inside(&arguments),
+        Command::Binding(command) => {
+            Ok(command.run(&binding::Context::new("cargo xtask", binding::Elevation::Sudo)))
+        }
     };
     match outcome {
         Ok(code) => code,

@@ -13,6 +13,9 @@ pub enum Error {
     /// Both ports are the same.
     #[error("{0} is named twice: name two different ports")]
     SamePort(PortName),
+    /// No port is named.
+    #[error("no port is named: `ringway ports` lists those that there are")]
+    NoPorts,
     /// Ports that share no memory.
     #[error(
         "{pci} is a network card and {emulated} is emulated: they are in address spaces that share no memory, and \
@@ -110,6 +113,7 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::SamePort(_)
+            | Self::NoPorts
             | Self::Mixed { .. }
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }

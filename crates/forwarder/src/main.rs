@@ -1,3 +1,10 @@
 //! The program `ringway`.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use clap::Parser;
+use ringway::cli::CommandLine;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringway::commands::run(CommandLine::parse())
+}

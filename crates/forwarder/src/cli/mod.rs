@@ -28,7 +28,7 @@ Examples:
   ringway forward 0000:03:00.0 0000:03:00.1      every frame from each port to the other";
 
 /// The command line of `ringway`.
-#[derive(Clone, Debug, Parser)]
+#[derive(Debug, Parser)]
 #[command(
     name = "ringway",
     version,
@@ -49,7 +49,7 @@ pub struct CommandLine {
 }
 
 /// A command.
-#[derive(Clone, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub enum Command {
     /// Forward every frame from each of two ports to the other
     #[command(after_help = format!("{}\n\n{EXIT_STATUS}", forward::EXAMPLES))]
@@ -57,6 +57,9 @@ pub enum Command {
     /// List the ports that can be used, and why the others can't
     #[command(after_help = crate::commands::ports::EXAMPLES)]
     Ports(PortsOptions),
+    /// Binding, and what the machine has.
+    #[command(flatten)]
+    Binding(crate::binding::Command),
 }
 
 #[cfg(test)]

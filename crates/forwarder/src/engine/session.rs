@@ -10,6 +10,7 @@ use super::worker::Failure;
 use super::workers::{Ended, Workers};
 use ringway_port::{Error, Information, Port, Statistics};
 use serde::Serialize;
+use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ pub enum Promiscuity {
     WasOn,
     /// It is on now, and goes off again at the end.
     SwitchedOn,
-    /// The device can't.
+    /// The device can't, or doesn't want to.
     Refused(Error),
 }
 
@@ -51,10 +52,8 @@ impl Active {
         }
         match control.set_promiscuous(true) {
             Ok(()) => Ok((Self::with(control, true), Promiscuity::SwitchedOn)),
-            Err(error @ Error::Unsupported { .. }) => {
-                Ok((Self::with(control, false), Promiscuity::Refused(error)))
-            }
-            Err(error) => Err(error),
+            Err(error @ (Error::Lost { .. } | Error::Failed { .. })) => Err(error),
+            Err(error) => Ok((Self::with(control, false), Promiscuity::Refused(error))),
         }
     }
 
@@ -158,6 +157,18 @@ pub enum StoppedBy {
     Error,
     /// A worker panicked.
     Panic,
+}
+
+impl fmt::Display for StoppedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "a signal",
+            Self::Duration => "the time limit",
+            Self::Packets => "the limit on packets",
+            Self::Error => "an error",
+            Self::Panic => "a panic",
+        })
+    }
 }
 
 /// What a run came to.

@@ -1,15 +1,21 @@
-//! Plain tables: the first column to the left, numbers to the right.
+//! Plain tables: texts to the left, numbers to the right.
 
 /// Rows of equal length, the first of them the heading.
 #[derive(Clone, Debug)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    numbers: bool,
 }
 
 impl Table {
-    /// A table with these columns.
+    /// A table with these columns: names, then numbers.
     pub fn new(heading: &[&str]) -> Self {
-        Self { rows: vec![heading.iter().map(|&text| text.to_owned()).collect()] }
+        Self { rows: vec![heading.iter().map(|&text| text.to_owned()).collect()], numbers: true }
+    }
+
+    /// A table with these columns, all of them texts.
+    pub fn left(heading: &[&str]) -> Self {
+        Self { numbers: false, ..Self::new(heading) }
     }
 
     /// Adds a row.
@@ -27,7 +33,11 @@ impl Table {
         let mut text = String::new();
         for row in &self.rows {
             let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-                if column == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") }
+                match column {
+                    0 => format!("{cell:<width$}"),
+                    _ if self.numbers => format!("  {cell:>width$}"),
+                    _ => format!("  {cell:<width$}"),
+                }
             });
             let line: String = cells.collect();
             text.push_str(line.trim_end());

@@ -40,9 +40,9 @@ pub(crate) fn bypasses_iommu(kernel: &dyn Kernel, function: &FunctionInfo) -> Op
                 sysfs.link_name(path.join("driver"))?;
                 sysfs
                     .read_optional(path.join("features"))?
-                    .bytes()
-                    .nth(ACCESS_PLATFORM)
-                    .map(|bit| bit == b'1')
+                    .as_bytes()
+                    .get(ACCESS_PLATFORM)
+                    .map(|bit| *bit == b'1')
             };
             let without =
                 sysfs.virtio_devices(function.address).into_iter().filter_map(offers).any(|bit| !bit);

@@ -44,6 +44,9 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
     let mut groups = Vec::new();
     for (function, _) in &taken {
         let address = function.address;
+        if kernel.sysfs().group_of(function)?.is_none() {
+            return Err(Error::NoIommu { address });
+        }
         if let Some(reason) = checks::bypasses_iommu(kernel, function) {
             return Err(Error::BypassesIommu { address, reason });
         }

@@ -74,7 +74,10 @@ impl Fake {
     pub fn empty() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let root = std::env::temp_dir().join(format!("ringway-binding-{}-{number}", std::process::id()));
+        // Thousands of small files are written: in memory where that can be had.
+        let shared = PathBuf::from("/dev/shm");
+        let folder = if shared.is_dir() { shared } else { std::env::temp_dir() };
+        let root = folder.join(format!("ringway-binding-{}-{number}", std::process::id()));
         let fake = Self { sysfs: Sysfs::under(&root), root, state: RefCell::default() };
         for folder in [
             "sys/bus/pci/devices",

@@ -99,7 +99,10 @@ fn the_status_as_json_has_the_fields_that_scripts_look_for() {
     let fake = Fake::new();
     let json = serde_json::to_value(of(&fake, "0000:04:00.0")).unwrap();
     assert_eq!(json["address"], "0000:04:00.0");
-    assert_eq!(json["vendor"], 0x8086);
+    assert_eq!(
+        (&json["vendor"], &json["device"], &json["class"]),
+        (&"8086".into(), &"10fb".into(), &"020000".into())
+    );
     assert_eq!(json["driver"], "ixgbe");
     assert_eq!(json["iommu_group"], 14);
     assert_eq!(json["group_members"][2]["driver"], "snd_hda_intel");
