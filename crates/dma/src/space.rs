@@ -140,7 +140,7 @@ impl AddressSpace {
     pub(crate) fn lent_table(&self, count: u32, shift: u32) -> Option<Arc<LentTable>> {
         match &self.inner.unit {
             Unit::Hardware(_) => None,
-            Unit::Emulated(emulation) => Some(Arc::new(LentTable::new(emulation, count, shift))),
+            Unit::Emulated(emulation) => Some(Arc::new(emulation.lent_table(count, shift))),
         }
     }
 

@@ -4,8 +4,13 @@
 LAB_USER=engineer
 
 # as_user COMMAND [ARGUMENT…]: runs it as the ordinary user, who has no capability and can gain none.
+# It may lock LAB_MEMLOCK KiB of memory.
+LAB_MEMLOCK=262144
 as_user() {
-    su -s /bin/sh "$LAB_USER" -c 'exec setpriv --nnp "$@"' -- sh "$@"
+    (
+        ulimit -l "$LAB_MEMLOCK"
+        exec su -s /bin/sh "$LAB_USER" -c 'exec setpriv --nnp "$@"' -- sh "$@"
+    )
 }
 
 # background NAME COMMAND [ARGUMENT…]: the same, in the background. Its output goes to
