@@ -41,7 +41,9 @@ pub enum Error {
         least: u32,
     },
     /// More processors than there is work for.
-    #[error("--cores names {given} processors, but there are {directions} directions to forward: name one or two")]
+    #[error(
+        "--cores names {given} processors, but there are {directions} directions to forward: name one or two"
+    )]
     TooManyCores {
         /// How many were named.
         given: usize,

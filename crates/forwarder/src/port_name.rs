@@ -74,9 +74,17 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused_with_the_forms_that_are() {
-        for text in
-            ["", "eth0", "emulated", "emulated:", "emulated:+1", "emulated:x", "emulated:65536", "03:00", "tap:a"]
-        {
+        for text in [
+            "",
+            "eth0",
+            "emulated",
+            "emulated:",
+            "emulated:+1",
+            "emulated:x",
+            "emulated:65536",
+            "03:00",
+            "tap:a",
+        ] {
             let error = text.parse::<PortName>().unwrap_err().to_string();
             for part in [&format!("`{text}`"), "0000:03:00.0", "emulated:0"] {
                 assert!(error.contains(part), "{error}");

@@ -6,7 +6,9 @@
 mod forward;
 mod values;
 
-pub use forward::{DemonstrationOptions, ForwardOptions, OutputOptions, Retouch, RingOptions, WhenFullArgument};
+pub use forward::{
+    DemonstrationOptions, ForwardOptions, OutputOptions, Retouch, RingOptions, WhenFullArgument,
+};
 pub use values::PerPort;
 
 use crate::commands::ports::PortsOptions;
@@ -133,7 +135,8 @@ mod tests {
 
     #[test]
     fn times_are_seconds_unless_they_say_otherwise() {
-        for (text, milliseconds) in [("2", 2000), ("0.5", 500), ("250ms", 250), ("1.5s", 1500), ("2m", 120_000), ("1h", 3_600_000)]
+        for (text, milliseconds) in
+            [("2", 2000), ("0.5", 500), ("250ms", 250), ("1.5s", 1500), ("2m", 120_000), ("1h", 3_600_000)]
         {
             let options = forward(&["emulated:0", "emulated:1", "--duration", text]).unwrap();
             assert_eq!(options.duration.unwrap().as_millis(), milliseconds, "{text}");
@@ -155,7 +158,10 @@ mod tests {
         assert_eq!(addresses.b.to_string(), "02:00:00:00:00:0b");
         let one = forward(&["emulated:0", "emulated:1", "--source-mac", "02:00:00:00:00:0a"]).unwrap();
         assert!(one.source_mac.is_some_and(|both| both.a == both.b));
-        assert!(forward(&["emulated:0", "emulated:1", "--rewrite-mac", "--source-mac", "02:00:00:00:00:01"]).is_err());
+        assert!(
+            forward(&["emulated:0", "emulated:1", "--rewrite-mac", "--source-mac", "02:00:00:00:00:01"])
+                .is_err()
+        );
     }
 
     #[test]

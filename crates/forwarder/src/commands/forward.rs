@@ -82,7 +82,12 @@ impl Run<'_> {
         if let Some(emulation) = emulation {
             emulation.start_sources();
         }
-        console.note(format_args!("forwarding between {} and {}; {}", options.a, options.b, how_to_end(options)));
+        console.note(format_args!(
+            "forwarding between {} and {}; {}",
+            options.a,
+            options.b,
+            how_to_end(options)
+        ));
         let mut watcher = Watcher {
             console,
             live: Live::new(console, options.duration),
@@ -153,10 +158,10 @@ fn engine_options(options: &ForwardOptions) -> Options {
 
 /// What each port writes into the frames that it sends.
 fn rewrites(options: &ForwardOptions, information: &[Information]) -> Vec<Rewrite> {
-    let given = |both: Option<PerPort>, index: usize| both.map(|both| if index == 0 { both.a } else { both.b });
-    let own = |information: &Information| -> Option<MacAddress> {
-        options.rewrite_mac.then_some(information.mac)
-    };
+    let given =
+        |both: Option<PerPort>, index: usize| both.map(|both| if index == 0 { both.a } else { both.b });
+    let own =
+        |information: &Information| -> Option<MacAddress> { options.rewrite_mac.then_some(information.mac) };
     information
         .iter()
         .enumerate()
@@ -188,7 +193,8 @@ fn activate(console: Console, opened: Vec<Opened>) -> Result<(Vec<Active>, Vec<Q
     for Opened { mut control, receive, transmit } in opened {
         introduce(console, &mut *control)?;
         let name = control.information().name.clone();
-        let (Some(receive), Some(transmit)) = (receive.into_iter().next(), transmit.into_iter().next()) else {
+        let (Some(receive), Some(transmit)) = (receive.into_iter().next(), transmit.into_iter().next())
+        else {
             return Err(Error::NoQueues { port: name });
         };
         let (port, promiscuity) = Active::new(control)?;
@@ -255,16 +261,19 @@ fn report_memory(console: Console, pool: Pool) {
             rates::size(usage.stranded_bytes)
         ));
     }
-    console.detail(format_args!("memory: {} in {} mappings are left", rates::size(usage.bytes), usage.mappings));
+    console.detail(format_args!(
+        "memory: {} in {} mappings are left",
+        rates::size(usage.bytes),
+        usage.mappings
+    ));
 }
 
 fn warn_of_nodes(console: Console, information: &[Information], cores: &[usize]) {
     if numa::nodes() < 2 {
         return;
     }
-    let ports = information
-        .iter()
-        .map(|port| Placed { what: format!("port {}", port.name), node: port.numa_node });
+    let ports =
+        information.iter().map(|port| Placed { what: format!("port {}", port.name), node: port.numa_node });
     let memory = Placed { what: "packet memory".to_owned(), node: numa::node_of_packet_memory() };
     let workers = cores
         .iter()

@@ -20,9 +20,7 @@ pub(super) fn buffers(options: &ForwardOptions) -> Result<u32, Error> {
     let least = PORTS * (receive + batch);
     let enough = PORTS * (receive + transmit + batch) + 2 * PORTS * (batch + CACHED);
     match options.rings.pool {
-        Some(given) if given < least => {
-            Err(Error::PoolTooSmall { given, rings: PORTS * receive, least })
-        }
+        Some(given) if given < least => Err(Error::PoolTooSmall { given, rings: PORTS * receive, least }),
         Some(given) => Ok(given),
         None => Ok(enough.next_multiple_of(MAGAZINE as u32)),
     }

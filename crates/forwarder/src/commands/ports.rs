@@ -51,7 +51,11 @@ struct Listed {
 pub fn run(options: &PortsOptions) -> Result<ExitCode, Error> {
     let functions = status(&HostKernel::new(), SUPPORTED)?;
     let listing = Listing { ports: functions.iter().map(listed).chain([emulated()]).collect() };
-    if options.json { print_json(&listing)? } else { print(&text(&listing))? }
+    if options.json {
+        print_json(&listing)?
+    } else {
+        print(&text(&listing))?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,7 +79,8 @@ fn emulated() -> Listed {
         driver: Some("virtio-net"),
         usable: true,
         obstacle: None,
-        description: "a network card in software, with a source of packets; emulated:1, … are more of them".to_owned(),
+        description: "a network card in software, with a source of packets; emulated:1, … are more of them"
+            .to_owned(),
     }
 }
 

@@ -21,9 +21,9 @@ impl Budget {
 
     /// Claims up to `wanted` packets; 0 when others have claimed the rest.
     pub(super) fn claim(&self, wanted: u64) -> u64 {
-        let claimed = self.unclaimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            Some(left.saturating_sub(wanted))
-        });
+        let claimed = self
+            .unclaimed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(wanted)));
         claimed.map_or(0, |left| left.min(wanted))
     }
 

@@ -144,9 +144,10 @@ impl Running {
         match self.touch {
             Touch::No => {}
             Touch::Read => {
-                let read = self.batch.frames().fold(0, |sum, frame| {
-                    sum ^ frame.data().first().copied().unwrap_or_default()
-                });
+                let read = self
+                    .batch
+                    .frames()
+                    .fold(0, |sum, frame| sum ^ frame.data().first().copied().unwrap_or_default());
                 black_box(read);
             }
             Touch::Write => {

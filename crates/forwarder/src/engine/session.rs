@@ -264,7 +264,9 @@ impl Session {
                 Ok(Event::Signal(_)) => return Ok(StoppedBy::Signal),
                 Ok(Event::FirstPacket(at)) => watch.first_packet(at),
                 // Without a failure, it was the limit on packets.
-                Ok(Event::WorkerEnded) | Err(RecvTimeoutError::Disconnected) => return Ok(StoppedBy::Packets),
+                Ok(Event::WorkerEnded) | Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(StoppedBy::Packets);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -286,11 +288,7 @@ impl Session {
 }
 
 /// Reads all counters.
-fn totals(
-    ports: &mut [Active],
-    targets: &[usize],
-    counts: &[super::counters::DirectionCounts],
-) -> Sample {
+fn totals(ports: &mut [Active], targets: &[usize], counts: &[super::counters::DirectionCounts]) -> Sample {
     let to_port = |port: usize| targets.iter().zip(counts).filter(move |(target, _)| **target == port);
     let totals = ports.iter_mut().enumerate().map(|(index, port)| PortTotals {
         name: port.information().name.clone(),

@@ -41,11 +41,9 @@ const FOREVER: Limits = Limits { duration: None, interval: Duration::from_millis
 
 impl Bench {
     fn new() -> Self {
-        let pool = Pool::new(
-            &AddressSpace::emulated(),
-            PoolOptions { buffers: BUFFERS, ..PoolOptions::default() },
-        )
-        .unwrap();
+        let pool =
+            Pool::new(&AddressSpace::emulated(), PoolOptions { buffers: BUFFERS, ..PoolOptions::default() })
+                .unwrap();
         let log = Arc::default();
         Self { pool, a: Wire::new("a", &log), b: Wire::new("b", &log), log }
     }
@@ -135,13 +133,18 @@ fn what_does_not_fit_is_dropped_and_counted_for_the_port_that_it_was_for() {
     bench.a.offer(numbered(1000, 1));
     bench.b.offer(numbered(10, 2));
     let outcome = bench.run_until(&Options::default(), |bench| {
-        bench.a.incoming.lock().unwrap().is_empty() && bench.a.sent().len() == 10 && bench.b.sent().len() == 100
+        bench.a.incoming.lock().unwrap().is_empty()
+            && bench.a.sent().len() == 10
+            && bench.b.sent().len() == 100
     });
     assert_eq!(bench.b.sent(), numbered(1000, 1)[..100]);
     assert_eq!(outcome.last.forwarded, 110);
     assert_eq!(outcome.last.ports[1].dropped, 900);
     assert_eq!(outcome.last.ports[0].dropped, 0);
-    assert_eq!(outcome.last.ports[1].unsent, 100, "the device never sent them, and the end did not wait for ever");
+    assert_eq!(
+        outcome.last.ports[1].unsent, 100,
+        "the device never sent them, and the end did not wait for ever"
+    );
     assert_eq!(bench.pool.available(), BUFFERS);
 }
 
@@ -225,7 +228,9 @@ fn the_end_comes_in_order_and_puts_promiscuous_mode_back() {
     assert!(bench.b.promiscuous.load(Ordering::Relaxed), "it was on before");
     let log = bench.logged();
     assert_eq!(log[..2], ["a: promiscuous", "a: not promiscuous"]);
-    assert!(log[2..6].iter().all(|line| line.contains("receive dropped") || line.contains("transmit dropped")));
+    assert!(
+        log[2..6].iter().all(|line| line.contains("receive dropped") || line.contains("transmit dropped"))
+    );
     assert_eq!(log[6..], ["a: control dropped", "b: control dropped"]);
 }
 
@@ -297,8 +302,7 @@ fn addresses_are_rewritten_and_bytes_touched_only_as_asked() {
     let bench = Bench::new();
     let packet: Vec<u8> = (0..64).collect();
     bench.a.offer([packet.clone(), vec![9; 11], Vec::new()]);
-    let rewrite =
-        Rewrite { source: Some(MacAddress([0xaa; 6])), destination: Some(MacAddress([0xbb; 6])) };
+    let rewrite = Rewrite { source: Some(MacAddress([0xaa; 6])), destination: Some(MacAddress([0xbb; 6])) };
     let options = Options { touch: Touch::Write, packets: Some(3), ..Options::default() };
     let (session, _events) = bench.session(&options, rewrite);
     session.run(FOREVER, &mut Notes::default());

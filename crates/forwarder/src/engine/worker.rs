@@ -121,7 +121,11 @@ impl Worker {
             }
             if moved == Round::default() {
                 idle = idle.saturating_add(1);
-                if idle < ROUNDS_BEFORE_YIELD { std::hint::spin_loop() } else { std::thread::yield_now() }
+                if idle < ROUNDS_BEFORE_YIELD {
+                    std::hint::spin_loop()
+                } else {
+                    std::thread::yield_now()
+                }
                 continue;
             }
             idle = 0;

@@ -31,7 +31,11 @@ fn node_of_core_in(cpus: &Path, core: usize) -> Option<u32> {
 pub fn nodes() -> usize {
     let Ok(entries) = fs::read_dir("/sys/devices/system/node") else { return 1 };
     let is_node = |name: &str| name.strip_prefix("node").is_some_and(|number| number.parse::<u32>().is_ok());
-    entries.filter_map(Result::ok).filter(|entry| entry.file_name().to_str().is_some_and(is_node)).count().max(1)
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_node))
+        .count()
+        .max(1)
 }
 
 /// The node that most of the memory that this process gave to devices lies on.
@@ -90,8 +94,12 @@ mod tests {
 
     #[test]
     fn things_on_different_nodes_are_named_and_unknown_places_say_nothing() {
-        let apart =
-            [placed("port a", Some(0)), placed("port b", Some(1)), placed("worker-0", Some(0)), placed("x", None)];
+        let apart = [
+            placed("port a", Some(0)),
+            placed("port b", Some(1)),
+            placed("worker-0", Some(0)),
+            placed("x", None),
+        ];
         let warning_text = warning(&apart).unwrap();
         assert!(warning_text.contains("port a, worker-0 on node 0; port b on node 1"), "{warning_text}");
         assert_eq!(warning(&[placed("port a", Some(1)), placed("memory", Some(1)), placed("x", None)]), None);

@@ -84,6 +84,9 @@ mod tests {
             [0, 999, 1000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "1,234,567"].map(str::to_owned)
         );
-        assert_eq!([40 << 10, 8 << 20, 3 << 29].map(size), ["40 KiB", "8.0 MiB", "1.5 GiB"].map(str::to_owned));
+        assert_eq!(
+            [40 << 10, 8 << 20, 3 << 29].map(size),
+            ["40 KiB", "8.0 MiB", "1.5 GiB"].map(str::to_owned)
+        );
     }
 }

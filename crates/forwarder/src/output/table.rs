@@ -32,12 +32,10 @@ impl Table {
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
         let mut text = String::new();
         for row in &self.rows {
-            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-                match column {
-                    0 => format!("{cell:<width$}"),
-                    _ if self.numbers => format!("  {cell:>width$}"),
-                    _ => format!("  {cell:<width$}"),
-                }
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ if self.numbers => format!("  {cell:>width$}"),
+                _ => format!("  {cell:<width$}"),
             });
             let line: String = cells.collect();
             text.push_str(line.trim_end());

@@ -45,9 +45,13 @@ impl Emulation {
     /// t
     pub fn stop_sources(&self) {}
     /// t
-    pub fn is_quiet(&self) -> bool {true}
+    pub fn is_quiet(&self) -> bool {
+        true
+    }
     /// t
-    pub fn streams(&self) -> Vec<Stream> {vec![]}
+    pub fn streams(&self) -> Vec<Stream> {
+        vec![]
+    }
 }
 pub(super) fn open(_numbers: &[u16], _options: &OpenOptions) -> Result<OpenPorts, Error> {
     Err(Error::NoPorts)
