@@ -1,6 +1,7 @@
 //! What the tests of this crate share: a device that is not there, its ring, and a pool that both reach.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 use ringway_dma::{
     AddressSpace, Attachment, Descriptor, DeviceView, Iova, Placement, Quiesced, Ring, RingMemory,
