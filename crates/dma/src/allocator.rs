@@ -30,6 +30,12 @@ impl Allocator {
         self.free = common(&self.free, &self.usable);
     }
 
+    /// All that may be handed out, taken or not.
+    pub(crate) fn ranges(&self) -> Vec<IovaRange> {
+        let range = |&(first, last)| IovaRange { first: Iova::new(first), last: Iova::new(last) };
+        self.usable.iter().map(range).collect()
+    }
+
     /// Takes `bytes` at a multiple of `alignment`, which is a power of two.
     pub(crate) fn take(&mut self, bytes: u64, alignment: u64) -> Result<Iova, Error> {
         let exhausted = Error::Exhausted { bytes, free: total(&self.free), total: total(&self.usable) };
@@ -164,6 +170,7 @@ mod tests {
         assert_eq!(kept.get(), base);
         // The first two pages and the upper half go, the former while they are out.
         allocator.restrict(&[range(0, 0xfff), range(base + 0x2000, base + 0x7fff)]);
+        assert_eq!(allocator.ranges(), [range(base + 0x2000, base + 0x7fff)]);
         assert_eq!(allocator.take(0x4000, 0x1000).unwrap().get(), base + 0x4000);
         assert!(allocator.take(0x1000, 0x1000).is_err());
         allocator.give_back(kept, 0x4000);

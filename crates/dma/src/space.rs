@@ -123,6 +123,11 @@ impl AddressSpace {
         matches!(self.inner.unit, Unit::Emulated(_))
     }
 
+    /// The addresses that it hands out from, in ascending order.
+    pub fn ranges(&self) -> Vec<IovaRange> {
+        self.state().allocator.ranges()
+    }
+
     /// What it holds.
     pub fn usage(&self) -> Usage {
         self.state().usage

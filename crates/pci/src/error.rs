@@ -296,6 +296,12 @@ pub enum Error {
         /// Who has it, and what to do.
         holders: String,
     },
+    /// The function is open in this very address space.
+    #[error("{address} is open already, in this address space: a function has one owner, close it first")]
+    OpenAlready {
+        /// The function.
+        address: Address,
+    },
     /// The kernel's VFIO has no type 1 IOMMU.
     #[error("{address}: the kernel's VFIO offers no type 1 IOMMU (version 2): {reason}")]
     NoType1 {
@@ -321,6 +327,14 @@ pub enum Error {
     NotInGroup {
         /// The function.
         address: Address,
+    },
+    /// The device that was handed in is not the one at the address.
+    #[error("the device that was handed in as {address} is another function: {found}")]
+    OtherFunction {
+        /// Where it should be.
+        address: Address,
+        /// What it is.
+        found: String,
     },
     /// A container was handed in without a group, and has none.
     #[error(

@@ -59,7 +59,7 @@ impl Empty {
             match request::has_extension(self.0.as_fd(), VFIO_TYPE1v2_IOMMU) {
                 Ok(true) => {}
                 Ok(false) => {
-                    let reason = "`modprobe vfio_iommu_type1` may be all that is missing".to_owned();
+                    let reason = "`sudo modprobe vfio_iommu_type1` may be all that is missing".to_owned();
                     return Err(Error::NoType1 { address, reason });
                 }
                 Err(errno) => return Err(discover::refused(address, "asking for a type 1 IOMMU", errno)),
@@ -86,8 +86,15 @@ impl Empty {
 #[derive(Debug)]
 pub(super) struct Type1 {
     descriptor: OwnedFd,
-    groups: Mutex<Vec<Arc<Group>>>,
+    members: Mutex<Members>,
     tally: Mutex<Tally>,
+}
+
+/// Who is inside.
+#[derive(Debug, Default)]
+struct Members {
+    groups: Vec<Arc<Group>>,
+    functions: Vec<Address>,
 }
 
 /// What is mapped, by our own account.
@@ -99,7 +106,8 @@ struct Tally {
 
 impl Type1 {
     fn new(descriptor: OwnedFd, groups: Vec<Arc<Group>>) -> Self {
-        Self { descriptor, groups: Mutex::new(groups), tally: Mutex::default() }
+        let members = Mutex::new(Members { groups, functions: Vec::new() });
+        Self { descriptor, members, tally: Mutex::default() }
     }
 
     /// The group of this number if it is inside, else what `open` gives, put inside.
@@ -110,34 +118,48 @@ impl Type1 {
         number: Option<u32>,
         open: impl FnOnce() -> Result<Group, Error>,
     ) -> Result<Arc<Group>, Error> {
-        let mut groups = self.groups();
-        if let Some(found) = groups.iter().find(|group| number.is_some() && group.number() == number) {
+        let mut members = self.members();
+        if let Some(found) = members.groups.iter().find(|group| number.is_some() && group.number() == number)
+        {
             return Ok(Arc::clone(found));
         }
         let group = Arc::new(open()?);
         group.join(sysfs, address, self.descriptor.as_fd())?;
-        groups.push(Arc::clone(&group));
+        members.groups.push(Arc::clone(&group));
         Ok(group)
     }
 
     /// The only group, after a container was made with it.
     pub(super) fn first_group(&self) -> Option<Arc<Group>> {
-        self.groups().first().map(Arc::clone)
+        self.members().groups.first().map(Arc::clone)
     }
 
-    /// A function of this group was closed. The group goes with its last function, so that it can be given back to the
-    /// kernel while others go on; the last group stays, since the mappings would go with it.
-    pub(super) fn leave(&self, group: Arc<Group>) {
-        let mut groups = self.groups();
-        // Counts change under this lock only: one in the list, one in `group`.
-        if groups.len() > 1 && Arc::strong_count(&group) <= 2 {
-            groups.retain(|other| !Arc::ptr_eq(other, &group));
+    /// A function takes its seat; nobody else has it.
+    pub(super) fn enter(&self, address: Address) -> Result<(), Error> {
+        let mut members = self.members();
+        if members.functions.contains(&address) {
+            return Err(Error::OpenAlready { address });
         }
-        drop(group);
+        members.functions.push(address);
+        Ok(())
     }
 
-    fn groups(&self) -> MutexGuard<'_, Vec<Arc<Group>>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A function was closed, or was not opened after all. Its group goes with its last function, so that it can be given back to the
+    /// kernel while others go on; the last group stays, since the mappings would go with it.
+    pub(super) fn leave(&self, address: Option<Address>, group: Option<Arc<Group>>) {
+        let mut members = self.members();
+        members.functions.retain(|taken| Some(*taken) != address);
+        // Counts change under this lock only: one in the list, one in `group`.
+        if let Some(group) = group
+            && members.groups.len() > 1
+            && Arc::strong_count(&group) <= 2
+        {
+            members.groups.retain(|other| !Arc::ptr_eq(other, &group));
+        }
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {

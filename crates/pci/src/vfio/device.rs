@@ -15,6 +15,7 @@ use super::ioctl::device as request;
 use super::region::{Layout, Region};
 use super::session::Session;
 use crate::function::capability_list;
+use crate::sysfs::Sysfs;
 use crate::{Address, Backend, Error, Identity, Registers, Width};
 use ringway_dma::AddressSpace;
 use rustix::io::Errno;
@@ -109,6 +110,11 @@ impl Device {
             device.config_write(offset, Width::Word, value)?;
         }
         Ok(device)
+    }
+
+    /// Whether it is the function at `address`, as far as can be told.
+    pub(super) fn check_claim(&self, sysfs: &Sysfs, address: Address) -> Result<(), Error> {
+        discover::check_claim(sysfs, address, self.session.descriptor().as_fd(), &self.identity)
     }
 
     fn identify(&mut self) -> Result<(), Error> {

@@ -8,8 +8,9 @@
 
 use crate::doctor::no_iommu;
 use crate::sysfs::{FunctionInfo, Sysfs};
-use crate::{Address, Error};
+use crate::{Address, Error, Identity};
 use rustix::io::Errno;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ pub(super) fn explain_container_open(sysfs: &Sysfs, address: Address, node: &Pat
     match errno {
         Errno::NOENT | Errno::NODEV | Errno::NXIO => {
             let reason = if sysfs.list("/dev/vfio/devices").is_empty() {
-                "load the module: `modprobe vfio-pci`; in a container, hand in --device /dev/vfio/vfio"
+                "load the module: `sudo modprobe vfio-pci`; in a container, hand in --device /dev/vfio/vfio"
             } else {
                 "this kernel has VFIO by character device (cdev) only, built without VFIO_GROUP; that is not supported yet"
             };
@@ -104,6 +105,36 @@ pub(super) fn explain_device(sysfs: &Sysfs, address: Address, group: Option<u32>
         }
         (errno, _) => refused(address, "opening it through its group", errno),
     }
+}
+
+/// Whether a device that was handed in is the one at `address`, as far as can be told: newer kernels say whose a
+/// descriptor is (in `/proc/self/fdinfo`), and the ids must be those that sysfs has.
+pub(super) fn check_claim(
+    sysfs: &Sysfs,
+    address: Address,
+    descriptor: BorrowedFd<'_>,
+    identity: &Identity,
+) -> Result<(), Error> {
+    let information = sysfs.read_optional(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()));
+    if let Some(found) = information.as_deref().and_then(path_in_fdinfo)
+        && found != address.to_string()
+    {
+        return Err(Error::OtherFunction { address, found: found.to_owned() });
+    }
+    match sysfs.function(address) {
+        Ok(function) if (function.vendor, function.device) != (identity.vendor, identity.device) => {
+            let found = format!("one with the ids {:04x}:{:04x}", identity.vendor, identity.device);
+            Err(Error::OtherFunction { address, found })
+        }
+        // Without sysfs, in a sandbox say, the program's word is taken for it.
+        _ => Ok(()),
+    }
+}
+
+/// The name of the function in a descriptor's information.
+fn path_in_fdinfo(information: &str) -> Option<&str> {
+    let path = information.lines().find_map(|line| line.strip_prefix("vfio-device-syspath:"))?;
+    path.trim().rsplit('/').next()
 }
 
 /// Any other errno, with what was attempted.
@@ -144,4 +175,46 @@ fn busy(sysfs: &Sysfs, address: Address, node: &Path) -> Error {
         format!("{} has it open: end it first", names.join(", "))
     };
     Error::Busy { address, node: node.to_owned(), holders }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_kernels_word_on_a_descriptor_is_understood() {
+        let information =
+            "pos:\t0\nflags:\t02000002\nvfio-device-syspath: /sys/devices/pci0000:e0/0000:e4:00.0\n";
+        assert_eq!(path_in_fdinfo(information), Some("0000:e4:00.0"));
+        assert_eq!(path_in_fdinfo("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn a_device_with_other_ids_than_its_address_has_is_refused() {
+        let root = std::env::temp_dir().join(format!("ringway-claim-{}", std::process::id()));
+        let folder = root.join("sys/bus/pci/devices/0000:03:00.0");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [("vendor", "0x8086"), ("device", "0x10fb"), ("class", "0x020000")] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let claim = |address: &str, device| {
+            let identity = Identity {
+                name: String::new(),
+                vendor: 0x8086,
+                device,
+                subsystem_vendor: 0,
+                subsystem: 0,
+                revision: 0,
+                class: 0x02_0000,
+                numa_node: None,
+            };
+            check_claim(&Sysfs::under(&root), address.parse().unwrap(), file.as_fd(), &identity)
+        };
+        assert!(claim("0000:03:00.0", 0x10fb).is_ok());
+        assert!(claim("0000:03:00.0", 0x1563).unwrap_err().to_string().contains("8086:1563"));
+        assert!(claim("0000:04:00.0", 0x1563).is_ok(), "nothing is known of it");
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }

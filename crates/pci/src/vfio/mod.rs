@@ -132,12 +132,16 @@ impl<'a> Opening<'a> {
             Some(space) => self.join(space, group)?,
             None => self.new_space(group)?,
         };
+        let handed_in = self.device.is_some();
         let device = match (self.device, seat.group()) {
             (Some(device), _) => device,
             (None, Some(group)) => group.device(&self.sysfs, address)?,
             (None, None) => return Err(Error::NotInGroup { address }),
         };
         let device = Device::new(Session::new(device, seat), address, numa_node)?;
+        if handed_in {
+            device.check_claim(&self.sysfs, address)?;
+        }
         Function::new(Box::new(device))
     }
 
@@ -166,7 +170,7 @@ impl<'a> Opening<'a> {
             }
         };
         let group = type1.first_group();
-        Ok(Seat::new(&AddressSpace::new(Box::new(type1))?, group))
+        Seat::take(&AddressSpace::new(Box::new(type1))?, group, address)
     }
 
     /// Puts the function's group into an existing address space.
@@ -187,7 +191,7 @@ impl<'a> Opening<'a> {
                 Some(container.group(&self.sysfs, address, Some(number), open)?)
             }
         };
-        let seat = Seat::new(space, joined);
+        let seat = Seat::take(space, joined, address)?;
         space.refresh_limits()?;
         Ok(seat)
     }

@@ -7,8 +7,9 @@
 //!
 //! A mapped access faults, and the process gets SIGBUS, when the kernel has switched the function's memory off: when
 //! its memory decoding is off or it is asleep. `device.rs` lets no driver do either. A function that was pulled out
-//! answers all ones; during a reset the access waits. What remains is a kernel that takes the memory away by force, on
-//! a fatal bus error in a root port for instance: then the process ends, and the kernel stops the device.
+//! answers all ones; during a reset the access waits. What remains: somebody else who holds a copy of the descriptor
+//! and does either, and a platform that answers a failed read with a machine check. Then the process ends by the
+//! signal, and the kernel stops the device.
 
 use super::ioctl::{Information, Nonsense, pairs};
 use super::session::Session;
@@ -282,7 +283,8 @@ mod tests {
     fn region(flags: u32, areas: Option<&[(u64, u64)]>) -> Region {
         let file = memfd_create(c"registers", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, START + 4 * PAGE).unwrap();
-        let session = Session::new(file, Seat::new(&AddressSpace::emulated(), None));
+        let address = "0000:03:00.0".parse().unwrap();
+        let session = Session::new(file, Seat::take(&AddressSpace::emulated(), None, address).unwrap());
         let layout = Layout::read(&answer(flags, 4 * PAGE, START, areas)).unwrap();
         Region::new(&Arc::new(session), layout)
     }

@@ -6,6 +6,7 @@
 
 use super::container::Type1;
 use super::group::Group;
+use crate::{Address, Error};
 use ringway_dma::AddressSpace;
 use rustix::io::{Errno, pread, pwrite};
 use std::os::fd::OwnedFd;
@@ -23,12 +24,24 @@ pub(super) struct Session {
 pub(super) struct Seat {
     space: AddressSpace,
     group: Option<Arc<Group>>,
+    taken: Option<Address>,
 }
 
 impl Seat {
-    /// A seat in `space`; `group` is `None` when somebody else keeps the group open.
-    pub(super) fn new(space: &AddressSpace, group: Option<Arc<Group>>) -> Self {
-        Self { space: space.clone(), group }
+    /// A seat in `space` for the function at `address`; `group` is `None` when somebody else keeps the group open. A
+    /// function has one seat at a time: the kernel would open it twice, and then there would be two owners.
+    pub(super) fn take(
+        space: &AddressSpace,
+        group: Option<Arc<Group>>,
+        address: Address,
+    ) -> Result<Self, Error> {
+        // Made before it is known to be free: on an error its end lets the group go.
+        let mut seat = Self { space: space.clone(), group, taken: None };
+        if let Some(container) = space.unit::<Type1>() {
+            container.enter(address)?;
+            seat.taken = Some(address);
+        }
+        Ok(seat)
     }
 
     /// The group, unless somebody else keeps it.
@@ -39,8 +52,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let (Some(container), Some(group)) = (self.space.unit::<Type1>(), self.group.take()) {
-            container.leave(group);
+        if let Some(container) = self.space.unit::<Type1>() {
+            container.leave(self.taken, self.group.take());
         }
     }
 }
