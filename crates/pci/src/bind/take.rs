@@ -100,7 +100,7 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
             let contents = persist::limits(user, request.memlock);
             plan.steps.push(Step::WriteFile { path: persist::limits_path(user.id), contents });
         }
-        let raise = memlock::plan(kernel, user, request.memlock);
+        let raise = memlock::plan(kernel, user, request.memlock, request.persist);
         plan.steps.extend(raise.step);
         plan.notes.push(raise.note);
     } else {

@@ -278,6 +278,10 @@ fn without_a_process_of_the_user_the_line_for_the_limits_file_is_told() {
     let told =
         outcome.notes.iter().any(|note| note.contains("`ada - memlock 65536` in /etc/security/limits.d/"));
     assert!(told, "{:?}", outcome.notes);
+    let outcome = bind(&fake, &BindRequest { persist: true, ..for_ada(&["03:00.0"]) }).unwrap();
+    let told =
+        outcome.notes.iter().any(|note| note.ends_with("the limits file holds from the next login on"));
+    assert!(told, "{:?}", outcome.notes);
 }
 
 #[test]

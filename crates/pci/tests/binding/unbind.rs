@@ -97,9 +97,11 @@ fn a_companion_goes_back_with_the_last_function_it_was_taken_for() {
     fake.add("0000:04:00.1", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), Some("eth3"));
     fake.add("0000:04:00.2", 0x8086, 0xa170, 0x04_0300, Some(14), Some("snd_hda_intel"), None);
     bind(&fake, &BindRequest { group: true, ..for_ada(&["04:00.0", "04:00.1"]) }).unwrap();
-    unbind(&fake, &request(&["04:00.0"])).unwrap();
+    let outcome = unbind(&fake, &request(&["04:00.0"])).unwrap();
     assert_eq!(fake.driver("0000:04:00.2").as_deref(), Some("vfio-pci"));
     assert_eq!(fake.owner("/dev/vfio/14"), Some(ADA));
+    let told = "0000:04:00.1 stays on vfio-pci but can't be opened: 0000:04:00.0 is in the same IOMMU group";
+    assert!(outcome.notes.iter().any(|note| note == told), "{:?}", outcome.notes);
     bind(&fake, &for_ada(&["04:00.0"])).unwrap();
     unbind(&fake, &request(&["04:00.1", "04:00.0"])).unwrap();
     assert_eq!(fake.driver("0000:04:00.2").as_deref(), Some("snd_hda_intel"));
