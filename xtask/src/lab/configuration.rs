@@ -114,7 +114,7 @@ impl Configuration {
                 Device::Alone("virtio-rng-pci,disable-legacy=on,iommu_platform=on"),
                 Device::Alone(
                     "virtio-net-pci,disable-legacy=on,iommu_platform=on,ctrl_vq=off,ctrl_rx=off,\
-                     ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,romfile=",
+                     ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off,romfile=",
                 ),
                 Device::Bridged(&[
                     "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",
