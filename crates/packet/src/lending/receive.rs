@@ -187,6 +187,11 @@ impl Receiving<'_> {
         self.given < self.stock
     }
 
+    /// How many free buffers are at hand.
+    pub fn stock(&self) -> usize {
+        self.stock.wrapping_sub(self.given)
+    }
+
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes, lends a free one in its place and
     /// writes that one's address: one operation, for rings whose slots are never empty.
     ///

@@ -197,6 +197,22 @@ impl Sending<'_> {
         }
     }
 
+    /// The bytes of the packet at the front, all of its buffers together.
+    pub fn packet_length(&self) -> usize {
+        let mut next = self.word();
+        let mut bytes = 0usize;
+        while let Some(word) = next {
+            bytes = bytes.wrapping_add(word.length() as usize);
+            next = if word.has(flag::SEGMENTED) {
+                // SAFETY: the packet belongs to the round, and its chain with it.
+                Some(unsafe { (*self.batch.pool.inner.metadata(word.number())).next })
+            } else {
+                None
+            };
+        }
+        bytes
+    }
+
     #[cold]
     fn count(&self, word: Word) -> usize {
         // SAFETY: the packet belongs to the batch, which is borrowed exclusively.
