@@ -98,7 +98,8 @@ fn text(listing: &Listing) -> String {
     for port in &listing.ports {
         if let Some(reason) = &port.reason {
             // Most reasons name the function themselves.
-            let name = if reason.starts_with(&port.name) { String::new() } else { format!("{}: ", port.name) };
+            let name =
+                if reason.starts_with(&port.name) { String::new() } else { format!("{}: ", port.name) };
             text.push_str(&format!("{name}{reason}\n"));
         }
     }
