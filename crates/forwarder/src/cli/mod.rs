@@ -12,7 +12,7 @@ pub use forward::{
 pub use values::PerPort;
 
 use crate::commands::ports::PortsOptions;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// What every help text ends with.
 const EXIT_STATUS: &str = "\
@@ -20,14 +20,14 @@ Exit status:
     0  it ended as asked: a signal, a duration, a number of packets
     1  an error, named on standard error: no such port, no rights, a port lost, …
     2  the command line is wrong
-    3  packets were lost that should not have been: between emulated ports, whose packets are counted and checked
+    3  packets were lost between emulated ports, where none may be
   101  a worker panicked (a mistake in Ringway); the ports were given back";
 
 const MAIN_EXAMPLES: &str = "\
 Examples:
-  ringway                                        try it: two emulated network cards, no hardware, no root
-  ringway ports                                  what is there, and what of it can be used
-  ringway forward 0000:03:00.0 0000:03:00.1      every frame from each port to the other";
+  ringway                                    try it: two emulated network cards, no root needed
+  ringway ports                              what is there, and what of it can be used
+  ringway forward 0000:03:00.0 0000:03:00.1  every frame from each port to the other";
 
 /// The command line of `ringway`.
 #[derive(Debug, Parser)]
@@ -39,7 +39,8 @@ Examples:
         Without a command it forwards for a few seconds between two emulated network cards, each with a built-in source \
         of packets, and tells whether every packet arrived.",
     after_help = format!("{MAIN_EXAMPLES}\n\n{EXIT_STATUS}"),
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
 )]
 pub struct CommandLine {
     /// What to do; nothing: the demonstration.
@@ -64,10 +65,30 @@ pub enum Command {
     Binding(crate::binding::Command),
 }
 
+/// Examples for the commands whose arguments other programs share.
+const BINDING_EXAMPLES: [(&str, &str); 4] = [
+    ("bind", "Example:\n  sudo ringway bind 0000:03:00.0 0000:03:00.1 --user $USER"),
+    ("unbind", "Example:\n  sudo ringway unbind 0000:03:00.0 0000:03:00.1"),
+    ("status", "Examples:\n  ringway status\n  ringway status --json"),
+    ("doctor", "Examples:\n  ringway doctor\n  ringway doctor --memory 1G"),
+];
+
+/// The whole command line: what is parsed, and what completions and manual pages are made from.
+pub fn command() -> clap::Command {
+    BINDING_EXAMPLES.into_iter().fold(CommandLine::command(), |command, (name, examples)| {
+        command.mut_subcommand(name, |command| command.after_help(examples))
+    })
+}
+
+/// Reads the arguments of this process. With a wrong one, or for a help text, the process ends here.
+pub fn parse() -> CommandLine {
+    let mut matches = command().get_matches();
+    CommandLine::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use clap::error::ErrorKind;
 
     fn forward(arguments: &[&str]) -> Result<ForwardOptions, clap::Error> {
@@ -80,12 +101,14 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent_and_every_help_text_has_an_example() {
-        let mut command = CommandLine::command();
+        let mut command = command();
         command.clone().debug_assert();
         assert!(command.render_help().to_string().contains("ringway forward "));
         for command in command.get_subcommands_mut() {
             let help = command.render_long_help().to_string();
-            assert!(help.contains(&format!("  ringway {}", command.get_name())), "{help}");
+            let example = format!("ringway {}", command.get_name());
+            let after = help.split_once("Example").map(|(_, after)| after).unwrap_or_default();
+            assert!(after.contains(&example), "{help}");
         }
     }
 

@@ -39,7 +39,7 @@ struct Listed {
     /// Whether this user can open it now.
     usable: bool,
     /// Why not, and the way out.
-    obstacle: Option<String>,
+    reason: Option<String>,
     /// What it is.
     description: String,
 }
@@ -68,7 +68,7 @@ fn listed(function: &FunctionStatus) -> Listed {
         name: info.address.to_string(),
         driver: function.ringway_driver,
         usable: function.usable,
-        obstacle: function.obstacle.clone(),
+        reason: function.obstacle.clone(),
         description: if names.is_empty() { ids } else { format!("{} ({ids})", names.join(" ")) },
     }
 }
@@ -78,7 +78,7 @@ fn emulated() -> Listed {
         name: "emulated:0".to_owned(),
         driver: Some("virtio-net"),
         usable: true,
-        obstacle: None,
+        reason: None,
         description: "a network card in software, with a source of packets; emulated:1, … are more of them"
             .to_owned(),
     }
@@ -96,8 +96,11 @@ fn text(listing: &Listing) -> String {
     }
     let mut text = table.render();
     for port in &listing.ports {
-        if let Some(obstacle) = &port.obstacle {
-            text.push_str(&format!("{}: {obstacle}\n", port.name));
+        if let Some(reason) = &port.reason {
+            // Most reasons name the function themselves.
+            let name =
+                if reason.starts_with(&port.name) { String::new() } else { format!("{}: ", port.name) };
+            text.push_str(&format!("{name}{reason}\n"));
         }
     }
     text
@@ -113,7 +116,7 @@ mod tests {
             name: "0000:03:00.0".to_owned(),
             driver: None,
             usable: false,
-            obstacle: Some("ixgbe has it: sudo ringway bind 0000:03:00.0".to_owned()),
+            reason: Some("ixgbe has it: sudo ringway bind 0000:03:00.0".to_owned()),
             description: "8086:10fb".to_owned(),
         };
         let text = text(&Listing { ports: vec![refused, emulated()] });

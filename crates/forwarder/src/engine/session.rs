@@ -243,8 +243,8 @@ impl Session {
 
     fn watch(&mut self, limits: Limits, watch: &mut dyn Watch) -> Result<StoppedBy, Error> {
         let mut next_check = self.started + CHECK_INTERVAL;
-        let mut next_sample = self.started + limits.interval;
-        // A duration beyond what the clock holds is none.
+        // A time beyond what the clock holds never comes.
+        let mut next_sample = self.started.checked_add(limits.interval);
         let end = limits.duration.and_then(|duration| self.started.checked_add(duration));
         loop {
             let now = Instant::now();
@@ -255,11 +255,11 @@ impl Session {
                 self.ports.iter_mut().try_for_each(|port| port.control.check())?;
                 next_check = now + CHECK_INTERVAL;
             }
-            if now >= next_sample {
+            if let Some(due) = next_sample.filter(|&due| now >= due) {
                 watch.sample(&totals(&mut self.ports, &self.targets, &self.workers.counts()));
-                next_sample = (next_sample + limits.interval).max(now);
+                next_sample = due.checked_add(limits.interval).map(|next| next.max(now));
             }
-            let wake = end.map_or(next_check, |end| end.min(next_check)).min(next_sample);
+            let wake = [end, next_sample].into_iter().flatten().fold(next_check, Instant::min);
             match self.events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Ok(Event::Signal(_)) => return Ok(StoppedBy::Signal),
                 Ok(Event::FirstPacket(at)) => watch.first_packet(at),

@@ -215,6 +215,15 @@ fn a_duration_ends_the_run_after_reports_at_each_interval() {
 }
 
 #[test]
+fn times_beyond_what_the_clock_holds_never_come() {
+    let bench = Bench::new();
+    let (session, events) = bench.session(&Options::default(), Rewrite::default());
+    events.send(Event::Signal(2)).unwrap();
+    let limits = Limits { duration: Some(Duration::MAX), interval: Duration::MAX };
+    assert_eq!(session.run(limits, &mut Notes::default()).stopped_by, StoppedBy::Signal);
+}
+
+#[test]
 fn the_end_comes_in_order_and_puts_promiscuous_mode_back() {
     let bench = Bench::new();
     bench.b.promiscuous.store(true, Ordering::Relaxed);
