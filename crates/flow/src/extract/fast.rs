@@ -5,11 +5,12 @@
 //! general path then starts over. Multi-byte fields are compared and moved as they lie in memory, with masks
 //! made from bytes, so that nothing is swapped but the length fields.
 
+use super::general;
 use crate::bytes::{half, number, pair, quarter, quarters, word};
 use crate::layout::{At, Layout, bits, union};
 use crate::metadata::{Metadata, PacketType, VlanLimit};
 use crate::miniflow::Miniflow;
-use crate::outcome::{ABSENT, Extraction, Layers, Protocols, Reason};
+use crate::outcome::{Extraction, Found, Protocols};
 
 /// Bytes 12 to 15: Ethernet type, and for IPv4 version and header length.
 const TYPE: u32 = u32::from_ne_bytes([0xff, 0xff, 0, 0]);
@@ -32,7 +33,9 @@ const WHOLE_UDP: u32 = u32::from_ne_bytes([0, 0, 0, 17]);
 /// TCP bytes 12 and 13 without the data offset.
 const TCP_FLAGS: u16 = u16::from_ne_bytes([0x0f, 0xff]);
 
-/// Extracts if everything about the packet is of the usual shape.
+/// Extracts a frame that came with plain metadata: finds its shape and goes there.
+///
+/// All the functions that it can go to take the same arguments, so that going there is a jump.
 #[inline(always)]
 pub(super) fn extract<L: Layout>(
     packet: &[u8],
@@ -40,56 +43,92 @@ pub(super) fn extract<L: Layout>(
     metadata: &Metadata,
     vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
-) -> Option<Extraction> {
-    if !metadata.is_plain() || packet_type != PacketType::ETHERNET {
-        return None;
+) -> Extraction {
+    match shape(packet) {
+        Shape::Ipv4 => ipv4::<L, 0>(packet, packet_type, metadata, vlan_limit, flow),
+        Shape::Ipv6 => ipv6::<L, 0>(packet, packet_type, metadata, vlan_limit, flow),
+        Shape::Tag if vlan_limit.tags() >= 1 => tag(packet, packet_type, metadata, vlan_limit, flow),
+        _ => general::frame(packet, packet_type, metadata, vlan_limit, flow),
     }
+}
+
+/// What the type field says, where the fast path has use of it.
+enum Shape {
+    Ipv4,
+    Ipv6,
+    Tag,
+    Other,
+}
+
+/// The shape of `inner`: the packet less four bytes a tag, so that the Ethernet type is at 12.
+#[inline(always)]
+fn shape(inner: &[u8]) -> Shape {
     // The shortest packet of all shapes is UDP over IPv4.
-    let kind = half(packet.first_chunk::<42>()?, 12);
-    if let Some(extraction) = network::<L, 0>(kind, packet, packet, metadata, flow) {
-        return Some(extraction);
-    }
-    if !is_tag(kind) || vlan_limit < VlanLimit::ONE {
-        return None;
-    }
-    let inner = packet.get(4..)?;
-    let kind = half(inner.first_chunk::<42>()?, 12);
-    if let Some(extraction) = network::<L, 1>(kind, packet, inner, metadata, flow) {
-        return Some(extraction);
-    }
-    if !is_tag(kind) || vlan_limit < VlanLimit::TWO {
-        return None;
-    }
-    let inner = packet.get(8..)?;
-    let kind = half(inner.first_chunk::<42>()?, 12);
-    network::<L, 2>(kind, packet, inner, metadata, flow)
-}
-
-#[inline(always)]
-fn is_tag(kind: u32) -> bool {
-    kind & TYPE == VLAN || kind & TYPE == VLAN_SERVICE
-}
-
-/// `inner` is the packet less four bytes a tag, so that the Ethernet type is at 12 and the network at 14.
-#[inline(always)]
-fn network<L: Layout, const TAGS: usize>(
-    kind: u32,
-    packet: &[u8],
-    inner: &[u8],
-    metadata: &Metadata,
-    flow: &mut Miniflow<L>,
-) -> Option<Extraction> {
+    let Some(bytes) = inner.first_chunk::<42>() else { return Shape::Other };
+    let kind = half(bytes, 12);
     if kind & TYPE_AND_HEADER_LENGTH == IPV4 {
-        ipv4::<L, TAGS>(packet, inner, metadata, flow)
-    } else if kind & TYPE == IPV6 {
-        ipv6::<L, TAGS>(packet, inner, metadata, flow)
-    } else {
-        None
+        return Shape::Ipv4;
+    }
+    match kind & TYPE {
+        IPV6 => Shape::Ipv6,
+        VLAN | VLAN_SERVICE => Shape::Tag,
+        _ => Shape::Other,
+    }
+}
+
+/// Behind one tag.
+#[inline(never)]
+fn tag<L: Layout>(
+    packet: &[u8],
+    packet_type: PacketType,
+    metadata: &Metadata,
+    vlan_limit: VlanLimit,
+    flow: &mut Miniflow<L>,
+) -> Extraction {
+    match shape(packet.get(4..).unwrap_or(&[])) {
+        Shape::Ipv4 => ipv4::<L, 1>(packet, packet_type, metadata, vlan_limit, flow),
+        Shape::Ipv6 => ipv6::<L, 1>(packet, packet_type, metadata, vlan_limit, flow),
+        Shape::Tag if vlan_limit.tags() >= 2 => match shape(packet.get(8..).unwrap_or(&[])) {
+            Shape::Ipv4 => ipv4::<L, 2>(packet, packet_type, metadata, vlan_limit, flow),
+            Shape::Ipv6 => ipv6::<L, 2>(packet, packet_type, metadata, vlan_limit, flow),
+            _ => general::frame(packet, packet_type, metadata, vlan_limit, flow),
+        },
+        _ => general::frame(packet, packet_type, metadata, vlan_limit, flow),
+    }
+}
+
+/// IPv4 behind `TAGS` tags, or else the general path.
+#[inline(never)]
+fn ipv4<L: Layout, const TAGS: usize>(
+    packet: &[u8],
+    packet_type: PacketType,
+    metadata: &Metadata,
+    vlan_limit: VlanLimit,
+    flow: &mut Miniflow<L>,
+) -> Extraction {
+    match packet.get(4 * TAGS..).and_then(|inner| whole_ipv4::<L, TAGS>(packet, inner, metadata, flow)) {
+        Some(extraction) => extraction,
+        None => general::frame(packet, packet_type, metadata, vlan_limit, flow),
+    }
+}
+
+/// IPv6 behind `TAGS` tags, or else the general path.
+#[inline(never)]
+fn ipv6<L: Layout, const TAGS: usize>(
+    packet: &[u8],
+    packet_type: PacketType,
+    metadata: &Metadata,
+    vlan_limit: VlanLimit,
+    flow: &mut Miniflow<L>,
+) -> Extraction {
+    match packet.get(4 * TAGS..).and_then(|inner| whole_ipv6::<L, TAGS>(packet, inner, metadata, flow)) {
+        Some(extraction) => extraction,
+        None => general::frame(packet, packet_type, metadata, vlan_limit, flow),
     }
 }
 
 #[inline(always)]
-fn ipv4<L: Layout, const TAGS: usize>(
+fn whole_ipv4<L: Layout, const TAGS: usize>(
     packet: &[u8],
     inner: &[u8],
     metadata: &Metadata,
@@ -103,14 +142,13 @@ fn ipv4<L: Layout, const TAGS: usize>(
     }
     let protocol = half(bytes, 20) & FRAGMENT_AND_PROTOCOL;
     let network = pair(0, quarters(u16::from_ne_bytes([0, bytes[15]]), quarter(bytes, 22)));
-    let addresses = word(bytes, 26);
     if protocol == WHOLE_UDP {
         if total < 28 {
             return None;
         }
         start::<L, TAGS>(packet, bytes, metadata, flow)?;
         let [a, n, t] = last::<L, TAGS, 3>(flow, 2)?;
-        (*a, *n, *t) = (addresses, network, pair(half(bytes, 34), 0));
+        (*a, *n, *t) = (word(bytes, 26), network, pair(half(bytes, 34), 0));
         flow.map = union(
             common::<L, TAGS>(),
             union(bits(At::<L>::IPV4, 1), union(bits(At::<L>::NETWORK, 1), bits(At::<L>::TRANSPORT, 1))),
@@ -125,7 +163,7 @@ fn ipv4<L: Layout, const TAGS: usize>(
         start::<L, TAGS>(packet, bytes, metadata, flow)?;
         let flags = pair(0, quarters(quarter(bytes, 46) & TCP_FLAGS, 0));
         let [a, n, f, t] = last::<L, TAGS, 4>(flow, 2)?;
-        (*a, *n, *f, *t) = (addresses, network, flags, pair(half(bytes, 34), 0));
+        (*a, *n, *f, *t) = (word(bytes, 26), network, flags, pair(half(bytes, 34), 0));
         flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV4, 1), tcp::<L>()));
         Some(done::<TAGS>(padding, 34, Protocols::IPV4.with(Protocols::TCP)))
     } else {
@@ -134,7 +172,7 @@ fn ipv4<L: Layout, const TAGS: usize>(
 }
 
 #[inline(always)]
-fn ipv6<L: Layout, const TAGS: usize>(
+fn whole_ipv6<L: Layout, const TAGS: usize>(
     packet: &[u8],
     inner: &[u8],
     metadata: &Metadata,
@@ -151,14 +189,13 @@ fn ipv6<L: Layout, const TAGS: usize>(
     let label = label & u32::from_ne_bytes([0, 0x0f, 0xff, 0xff]);
     let network =
         pair(label, quarters(u16::from_ne_bytes([0, service]), u16::from_ne_bytes([bytes[21], bytes[20]])));
-    let addresses = [word(bytes, 22), word(bytes, 30), word(bytes, 38), word(bytes, 46)];
     if bytes[20] == 17 {
         if payload < 8 {
             return None;
         }
         start::<L, TAGS>(packet, bytes, metadata, flow)?;
         let [a, b, c, d, n, t] = last::<L, TAGS, 6>(flow, 2)?;
-        [*a, *b, *c, *d] = addresses;
+        [*a, *b, *c, *d] = [word(bytes, 22), word(bytes, 30), word(bytes, 38), word(bytes, 46)];
         (*n, *t) = (network, pair(half(bytes, 54), 0));
         flow.map = union(
             common::<L, TAGS>(),
@@ -174,7 +211,7 @@ fn ipv6<L: Layout, const TAGS: usize>(
         start::<L, TAGS>(packet, bytes, metadata, flow)?;
         let flags = pair(0, quarters(quarter(bytes, 66) & TCP_FLAGS, 0));
         let [a, b, c, d, n, f, t] = last::<L, TAGS, 7>(flow, 2)?;
-        [*a, *b, *c, *d] = addresses;
+        [*a, *b, *c, *d] = [word(bytes, 22), word(bytes, 30), word(bytes, 38), word(bytes, 46)];
         (*n, *f, *t) = (network, flags, pair(half(bytes, 54), 0));
         flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV6, 4), tcp::<L>()));
         Some(done::<TAGS>(padding, 54, Protocols::IPV6.with(Protocols::TCP)))
@@ -239,15 +276,10 @@ const fn tcp<L: Layout>() -> [u64; 2] {
 #[inline(always)]
 fn done<const TAGS: usize>(padding: usize, transport: u16, protocols: Protocols) -> Extraction {
     let tags = 4 * TAGS as u16;
-    Extraction {
-        layers: Layers {
-            padding: padding as u16,
-            mpls: ABSENT,
-            network: tags.wrapping_add(14),
-            transport: tags.wrapping_add(transport),
-        },
-        protocols,
-        reason: Reason::None,
-        offset: 0,
-    }
+    let mut found = Found::NOTHING;
+    found.layers.padding = padding as u16;
+    found.layers.network = tags.wrapping_add(14);
+    found.layers.transport = tags.wrapping_add(transport);
+    found.protocols = protocols;
+    found.finish()
 }
