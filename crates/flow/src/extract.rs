@@ -13,6 +13,7 @@ mod icmpv6;
 mod ipv6;
 mod metadata;
 mod network;
+mod shapes;
 mod store;
 mod transport;
 
