@@ -240,15 +240,32 @@ is_tunnel(struct dp_packet *packet OVS_UNUSED)
 #endif
 }
 
+/* The packet's first byte. A packet without memory has none; then the size is 0 and any pointer will do, but the
+ * Rust half wants one. */
+static inline const void *
+packet_data(const struct dp_packet *packet)
+{
+    if (OVS_UNLIKELY(__packet_data(packet) == UINT16_MAX)) {
+        return "";
+    }
+    return (const char *) dp_packet_base(packet) + __packet_data(packet);
+}
+
+static void __attribute__((noinline, cold))
+set_hash(struct dp_packet *packet, struct ringway_extraction found)
+{
+    dp_packet_set_rss_hash(packet, RINGWAY_HASH(ringway_flow_rss_hash)(packet_data(packet), dp_packet_size(packet),
+                                                                       found));
+}
+
 void
 ringway_ovs_miniflow_extract(struct dp_packet *packet, struct miniflow *dst)
 {
 #ifdef RINGWAY_COUNT_CALLS
     __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
 #endif
-    const void *data = dp_packet_data(packet);
-    size_t size = dp_packet_size(packet);
-    struct ringway_extraction found = ringway_flow_extract(data, size, (OVS_FORCE uint32_t) packet->packet_type,
+    struct ringway_extraction found = ringway_flow_extract(packet_data(packet), dp_packet_size(packet),
+                                                           (OVS_FORCE uint32_t) packet->packet_type,
                                                            (uint32_t) flow_vlan_limit, &packet->md, dst);
     bool tunnel = is_tunnel(packet);
 
@@ -260,10 +277,11 @@ ringway_ovs_miniflow_extract(struct dp_packet *packet, struct miniflow *dst)
         packet->inner_l4_ofs = UINT16_MAX;
     }
 #endif
-    if (found.protocols & (RINGWAY_TCP | RINGWAY_UDP) && !dp_packet_rss_valid(packet)) {
-        dp_packet_set_rss_hash(packet, RINGWAY_HASH(ringway_flow_rss_hash)(data, size, found));
-    }
     set_offloads(packet, found.protocols, tunnel);
+    /* Last, so that nothing has to be kept over the call. */
+    if (found.protocols & (RINGWAY_TCP | RINGWAY_UDP) && OVS_UNLIKELY(!dp_packet_rss_valid(packet))) {
+        set_hash(packet, found);
+    }
 }
 
 uint32_t

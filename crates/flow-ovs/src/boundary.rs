@@ -1,7 +1,7 @@
 //! The functions that C calls, and the entry points of Open vSwitch that they stand behind.
 //!
 //! Contract with `c/boundary.c`, which upholds it by passing on what Open vSwitch guarantees: `data` and `size`
-//! are a packet that nobody writes to during the call; `metadata` is its `struct pkt_metadata`, whose layout the
+//! are a packet that nobody writes to during the call, and `data` isn't null; `metadata` is its `struct pkt_metadata`, whose layout the
 //! C half has compared with [`Metadata`]; `flow` is a `struct miniflow` followed by room for at least
 //! `FLOW_MAX_PACKET_U64S` words that nobody else uses.
 
@@ -12,17 +12,14 @@ use ringway_flow::{Extraction, HashKind, Metadata, Miniflow, Murmur, PacketType,
 use crate::Target;
 use crate::hash::Crc;
 
-/// The packet as bytes. A null pointer is Open vSwitch's way to say "no data".
+/// The packet as bytes.
 ///
 /// # Safety
 /// See the contract of the module.
 #[inline(always)]
 unsafe fn packet<'a>(data: *const u8, size: usize) -> &'a [u8] {
-    if data.is_null() {
-        return &[];
-    }
     // SAFETY: the C half passes the data pointer and the size of one dp_packet, which holds that many bytes and
-    // isn't written to before this returns (contract of the module).
+    // isn't written to before this returns (contract of the module). It passes no null pointer.
     unsafe { slice::from_raw_parts(data, size) }
 }
 

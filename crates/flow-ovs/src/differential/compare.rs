@@ -126,8 +126,8 @@ fn would_over_read(case: &Case) -> bool {
     if key.fragment_bits() & 2 == 0 || key.connection_protocol() != 58 {
         return false;
     }
-    let end = case.bytes.len() - usize::from(extraction.layers.padding);
-    end < usize::from(extraction.layers.transport) + 2
+    let end = case.bytes.len() - usize::from(extraction.layers().padding);
+    end < usize::from(extraction.layers().transport) + 2
 }
 
 fn explain(ours: &Side, theirs: &Side) -> String {
