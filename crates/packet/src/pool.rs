@@ -165,7 +165,9 @@ impl Inner {
     /// Gives one buffer back, the slow way.
     pub(crate) fn put(&self, number: u32) {
         // There is room for every buffer of the pool, so this never fails.
-        let _ = self.loose.push(number);
+        if self.loose.push(number).is_err() {
+            self.lose(1);
+        }
     }
 
     #[inline]
@@ -176,7 +178,9 @@ impl Inner {
     #[inline]
     pub(crate) fn put_magazine(&self, magazine: Magazine) {
         // There is room for every buffer of the pool, so this never fails.
-        let _ = self.magazines.push(magazine);
+        if self.magazines.push(magazine).is_err() {
+            self.lose(MAGAZINE as u32);
+        }
     }
 
     /// Gives many back: whole magazines at once, what is left over alone.
@@ -197,6 +201,7 @@ impl Inner {
     }
 
     /// Counts buffers that stay with a device for ever.
+    #[cold]
     pub(crate) fn lose(&self, count: u32) {
         self.lost.fetch_add(count, Ordering::Relaxed);
     }

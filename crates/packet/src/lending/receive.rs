@@ -118,17 +118,10 @@ impl ReceiveBuffers {
         }
         let room = batch.room();
         self.cache.refill(room);
-        let stock = self.cache.length;
-        Ok(Receiving {
-            room,
-            taken: 0,
-            given: 0,
-            stock,
-            from: batch.length,
-            touched: 0,
-            batch,
-            buffers: self,
-        })
+        // The stock is the round's until it is dropped. A round that is forgotten takes it along: what it gave to
+        // slots is then nowhere else.
+        let stock = std::mem::take(&mut self.cache.length);
+        Ok(Receiving { room, taken: 0, given: 0, marked: 0, stock, from: batch.length, batch, buffers: self })
     }
 
     /// How many slots hold a buffer.
@@ -162,7 +155,8 @@ impl Drop for ReceiveBuffers {
 
 /// One round of receiving: moves buffers from slots to the batch, and free ones to the slots.
 ///
-/// Packets count as received when it is dropped; forgotten, they are lost to the pool.
+/// Packets count as received when it is dropped, and only then the device may be told of the buffers that slots
+/// were given. Forgotten, it loses the packets and the queue's stock of free buffers to the pool, no more.
 #[derive(Debug)]
 pub struct Receiving<'a> {
     buffers: &'a mut ReceiveBuffers,
@@ -174,10 +168,10 @@ pub struct Receiving<'a> {
     /// Free buffers that went to slots, of `stock` in the cache.
     given: usize,
     stock: usize,
+    /// How many of those given are marked as lent already, on an emulated space.
+    marked: usize,
     /// Where in the batch they start.
     from: usize,
-    /// Buffers taken as further segments.
-    touched: usize,
 }
 
 impl Receiving<'_> {
@@ -191,6 +185,11 @@ impl Receiving<'_> {
     #[inline(always)]
     pub fn has_stock(&self) -> bool {
         self.given < self.stock
+    }
+
+    /// How many free buffers are at hand.
+    pub fn stock(&self) -> usize {
+        self.stock.wrapping_sub(self.given)
     }
 
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes, lends a free one in its place and
@@ -252,7 +251,6 @@ impl Receiving<'_> {
             (*word).0 |= flag::SEGMENTED;
         }
         self.set_owner(slot, NONE);
-        self.touched = self.touched.wrapping_add(1);
         Ok(())
     }
 
@@ -260,16 +258,17 @@ impl Receiving<'_> {
     #[cold]
     pub fn drop_last(&mut self) {
         let Some(last) = self.taken.checked_sub(1) else { return };
-        let pool = self.buffers.cache.pool.clone();
-        if let Some(&word) = self.batch.words.get(self.from.wrapping_add(last)) {
-            self.taken = last;
-            // SAFETY: the word was taken in this round, and is out of the batch's books now.
-            let numbers: Vec<u32> = unsafe { pool.inner.numbers_of(word) }.collect();
-            if let Some(table) = pool.inner.buffers.lent_table() {
-                table.take_back(numbers.iter().copied());
-            }
-            pool.inner.put_all(numbers.into_iter());
+        let Some(&word) = self.batch.words.get(self.from.wrapping_add(last)) else { return };
+        self.taken = last;
+        // What is free again must not be marked when the round ends.
+        self.mark_given();
+        let pool = &self.buffers.cache.pool.inner;
+        // SAFETY: the word was taken in this round, and is out of the batch's books now.
+        let numbers = || unsafe { pool.numbers_of(word) };
+        if let Some(table) = pool.buffers.lent_table() {
+            table.take_back(numbers());
         }
+        pool.put_all(numbers());
     }
 
     /// Lends a free buffer to an empty slot and writes its address. `false` when there is none, or the slot is
@@ -297,12 +296,15 @@ impl Receiving<'_> {
     }
 
     /// The bytes that the device wrote before the packet that was taken last. Empty when none was taken, or it has
-    /// no prefix. The device can't change them any more, unless it breaks the rules.
+    /// no prefix. The device can't change them any more, unless it breaks the rules; software devices can't either way.
     #[inline(always)]
     pub fn last_prefix(&self) -> &[u8] {
         let Some(last) = self.taken.checked_sub(1) else { return &[] };
         let Some(word) = self.batch.words.get(self.from.wrapping_add(last)) else { return &[] };
         let prefix = self.buffers.prefix as usize;
+        if let Some(table) = self.batch.pool.inner.buffers.lent_table() {
+            table.take_back(std::iter::once(word.number()));
+        }
         // SAFETY: the word was taken in this round; the prefix lies before its offset, inside the buffer.
         unsafe {
             let start = self.batch.pool.inner.start(word.number()).add(HEADROOM as usize - prefix);
@@ -356,21 +358,38 @@ impl Receiving<'_> {
     }
 }
 
+impl Receiving<'_> {
+    /// Marks what slots were given, once the books say so.
+    fn mark_given(&mut self) {
+        let Some(table) = self.buffers.cache.pool.inner.buffers.lent_table() else { return };
+        let (from, to) = (self.stock.wrapping_sub(self.given), self.stock.wrapping_sub(self.marked));
+        let given = self.buffers.cache.numbers.get(from..to).unwrap_or_default();
+        // SAFETY: these numbers went to slots in this round. One that was taken out again since belongs to the round,
+        // which hands out no bytes until its mark is gone.
+        unsafe { table.lend(given.iter().copied()) };
+        self.marked = self.given;
+    }
+
+    /// Brings the marks up to date: first those given, then those taken, since a buffer can be both.
+    #[cold]
+    #[inline(never)]
+    fn mark(&mut self) {
+        self.mark_given();
+        let pool = &self.buffers.cache.pool.inner;
+        let Some(table) = pool.buffers.lent_table() else { return };
+        let taken = self.batch.words.get(self.from..self.from.wrapping_add(self.taken)).unwrap_or_default();
+        // SAFETY: the packets were taken in this round and belong to it.
+        table.take_back(taken.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
+    }
+}
+
 impl Drop for Receiving<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let left = self.stock.wrapping_sub(self.given);
-        if let Some(table) = self.buffers.cache.pool.inner.buffers.lent_table() {
-            let pool = &self.buffers.cache.pool.inner;
-            let taken =
-                self.batch.words.get(self.from..self.from.wrapping_add(self.taken)).unwrap_or_default();
-            // SAFETY: the packets were taken in this round and belong to it.
-            table.take_back(taken.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
-            let given = self.buffers.cache.numbers.get(left..self.stock).unwrap_or_default();
-            // SAFETY: these numbers went to slots in this round.
-            unsafe { table.lend(given.iter().copied()) };
+        if self.buffers.cache.pool.inner.buffers.lent_table().is_some() {
+            self.mark();
         }
-        self.buffers.cache.length = left;
+        self.buffers.cache.length = self.stock.wrapping_sub(self.given);
         self.batch.length = self.from.wrapping_add(self.taken);
     }
 }

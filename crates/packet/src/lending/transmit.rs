@@ -63,11 +63,15 @@ impl TransmitBuffers {
         let index =
             self.caches.iter().position(|cache| cache.pool.is_same(&batch.pool)).ok_or(Error::WrongPool)?;
         let buffers = &batch.pool.inner.buffers;
+        // The packets are the round's until it is dropped. A round that is forgotten takes them along: what it lent is
+        // then nowhere else.
+        let total = std::mem::take(&mut batch.length);
         Ok(Sending {
             base: buffers.base_iova().wrapping_sub(prefix.into()),
             shift: buffers.size().shift(),
             tag: (index as u32) << POOL_SHIFT,
             prefix,
+            total,
             sent: 0,
             segment: None,
             batch,
@@ -157,7 +161,8 @@ impl Drop for TransmitBuffers {
 
 /// One round of sending: moves packets from the front of the batch to slots.
 ///
-/// Packets leave the batch when it is dropped; forgotten, what was lent is lost to the pool.
+/// Packets leave the batch when it is dropped, and only then the device may be told of them. Forgotten, it loses the
+/// packets that were not lent to the pool, no more.
 #[derive(Debug)]
 pub struct Sending<'a> {
     buffers: &'a mut TransmitBuffers,
@@ -166,6 +171,8 @@ pub struct Sending<'a> {
     shift: u32,
     tag: u32,
     prefix: u32,
+    /// Packets in the batch.
+    total: usize,
     /// Packets that went whole.
     sent: usize,
     /// The rest of the packet at the front, when its first segments have gone.
@@ -188,6 +195,22 @@ impl Sending<'_> {
             Some(_) => 1,
             None => 0,
         }
+    }
+
+    /// The bytes of the packet at the front, all of its buffers together.
+    pub fn packet_length(&self) -> usize {
+        let mut next = self.word();
+        let mut bytes = 0usize;
+        while let Some(word) = next {
+            bytes = bytes.wrapping_add(word.length() as usize);
+            next = if word.has(flag::SEGMENTED) {
+                // SAFETY: the packet belongs to the round, and its chain with it.
+                Some(unsafe { (*self.batch.pool.inner.metadata(word.number())).next })
+            } else {
+                None
+            };
+        }
+        bytes
     }
 
     #[cold]
@@ -252,9 +275,8 @@ impl Sending<'_> {
         let pool = &self.batch.pool.inner;
         // SAFETY: the packet leaves the batch: the later ones take its place below.
         pool.put_all(unsafe { pool.numbers_of(word) });
-        let end = self.batch.length;
-        self.batch.words.copy_within(self.sent.wrapping_add(1)..end, self.sent);
-        self.batch.length = end.wrapping_sub(1);
+        self.batch.words.copy_within(self.sent.wrapping_add(1)..self.total, self.sent);
+        self.total = self.total.wrapping_sub(1);
         true
     }
 
@@ -266,13 +288,13 @@ impl Sending<'_> {
 
     #[inline(always)]
     fn word(&self) -> Option<Word> {
-        if self.sent >= self.batch.length {
+        if self.sent >= self.total {
             return None;
         }
         if let Some(segment) = self.segment {
             return Some(segment);
         }
-        // SAFETY: `sent` is below the batch's length, which is at most its limit.
+        // SAFETY: `sent` is below `total`, which was the batch's length.
         Some(unsafe { *self.batch.words.get_unchecked(self.sent) })
     }
 
@@ -283,14 +305,33 @@ impl Sending<'_> {
         self.segment = Some(unsafe { (*self.batch.pool.inner.metadata(word.number())).next });
     }
 
+    /// Marks what slots were given, once the books say so: of the packet at the front only what went.
     #[inline(never)]
     #[cold]
     fn mark(&self) {
         let pool = &self.batch.pool.inner;
         let Some(table) = pool.buffers.lent_table() else { return };
-        let sent = self.batch.words.get(..self.sent).unwrap_or_default();
-        // SAFETY: the packets went to slots in this round.
-        unsafe { table.lend(sent.iter().flat_map(|&word| pool.numbers_of(word))) };
+        let kept = self.segment.map(Word::number);
+        let words = self.batch.words.get(..self.total).unwrap_or_default();
+        let (sent, rest) = words.split_at_checked(self.sent).unwrap_or_default();
+        let part = rest.iter().take(usize::from(kept.is_some()));
+        // SAFETY: all of these belong to the round.
+        let numbers = sent.iter().chain(part).flat_map(|&word| unsafe { pool.numbers_of(word) });
+        // SAFETY: the packets, and the segments before `kept`, went to slots in this round.
+        unsafe { table.lend(numbers.take_while(|&number| Some(number) != kept)) };
+    }
+
+    /// A packet of which only some segments were lent: those are the ring's now and come back by its slots. The rest
+    /// goes back to the pool, and the packet is out of the batch. A driver that counts its free slots before it lends
+    /// never gets here.
+    #[cold]
+    fn strand(&mut self) {
+        if let Some(rest) = self.segment.take() {
+            let pool = &self.batch.pool.inner;
+            // SAFETY: these segments belong to the packet, which leaves the batch here.
+            pool.put_all(unsafe { pool.numbers_of(rest) });
+            self.sent = self.sent.wrapping_add(1);
+        }
     }
 }
 
@@ -303,21 +344,7 @@ impl Drop for Sending<'_> {
         if self.segment.is_some() {
             self.strand();
         }
+        self.batch.length = self.total;
         self.batch.remove_front(self.sent);
-    }
-}
-
-impl Sending<'_> {
-    /// A packet of which only some segments were lent: those are the ring's now and come back by its slots. The rest
-    /// goes back to the pool, and the packet is out of the batch. A driver that counts its free slots before it lends
-    /// never gets here.
-    #[cold]
-    fn strand(&mut self) {
-        if let Some(rest) = self.segment.take() {
-            let pool = &self.batch.pool.inner;
-            // SAFETY: these segments belong to the packet, which leaves the batch here.
-            pool.put_all(unsafe { pool.numbers_of(rest) });
-            self.sent = self.sent.wrapping_add(1);
-        }
     }
 }

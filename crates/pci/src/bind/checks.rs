@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::address::Address;
+use crate::doctor::no_iommu;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::sysfs::{FunctionInfo, Group, Member};
@@ -111,7 +112,7 @@ fn uses(kernel: &dyn Kernel, function: &FunctionInfo) -> Result<(Vec<String>, BT
 /// The function's group, refused if anything but `taken` keeps user space from having it.
 pub(crate) fn viable_group(kernel: &dyn Kernel, function: &FunctionInfo, taken: &[Address]) -> Result<Group> {
     let address = function.address;
-    let group = kernel.sysfs().group_of(function)?.ok_or(Error::NoIommu { address })?;
+    let group = kernel.sysfs().group_of(function)?.ok_or_else(|| no_iommu(kernel.sysfs(), address))?;
     let blockers: Vec<&Member> = group.blockers().filter(|member| !taken.contains(&member.address)).collect();
     if blockers.is_empty() {
         return Ok(group);

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::address::Address;
+use crate::doctor::no_iommu;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Ownership};
 use crate::sysfs::{FunctionInfo, User, VFIO_DRIVER};
@@ -45,7 +46,7 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
     for (function, _) in &taken {
         let address = function.address;
         if kernel.sysfs().group_of(function)?.is_none() {
-            return Err(Error::NoIommu { address });
+            return Err(no_iommu(kernel.sysfs(), address));
         }
         if let Some(reason) = checks::bypasses_iommu(kernel, function) {
             return Err(Error::BypassesIommu { address, reason });
