@@ -219,7 +219,7 @@ impl Receiving<'_> {
 
     /// How many free buffers are at hand.
     pub fn stock(&self) -> usize {
-        self.stock.wrapping_sub(self.given)
+        self.top
     }
 
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes, lends a free one in its place and

@@ -216,31 +216,18 @@ impl Sending<'_> {
         }
     }
 
-<<<<<<< HEAD
     /// The bytes of the packet at the front, all of its buffers together.
     pub fn packet_length(&self) -> usize {
         let mut next = self.word();
         let mut bytes = 0usize;
         while let Some(word) = next {
             bytes = bytes.wrapping_add(word.length() as usize);
-            next = if word.has(flag::SEGMENTED) {
-                // SAFETY: the packet belongs to the round, and its chain with it.
-                Some(unsafe { (*self.batch.pool.inner.metadata(word.number())).next })
-            } else {
-                None
-            };
+            // SAFETY: the packet belongs to the round, and its chain with it.
+            next = word.has(flag::SEGMENTED).then(|| unsafe { (*self.pool.metadata(word)).next });
         }
         bytes
     }
 
-    #[cold]
-    fn count(&self, word: Word) -> usize {
-        // SAFETY: the packet belongs to the batch, which is borrowed exclusively.
-        unsafe { self.batch.pool.inner.numbers_of(word) }.count()
-    }
-
-=======
->>>>>>> core
     /// The bytes before the packet at the front that go with it. `None` when its headroom is shorter: the packet
     /// can't be sent and stays.
     #[inline(always)]
