@@ -108,6 +108,35 @@ fn whichever_write_fails_the_machine_is_as_before_and_the_error_says_what_was_un
 }
 
 #[test]
+fn whichever_write_fails_a_binding_that_was_to_change_hands_stays_with_its_user() {
+    for failure in [Failure::Refused, Failure::LateError] {
+        let mut number = 0;
+        loop {
+            let fake = Fake::new();
+            bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+            fake.set_owner("/dev/vfio/vfio", 0, 0o660);
+            fake.put("etc/passwd", "root:x:0:0::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n");
+            fake.process(100, "bash", 1, 1001);
+            let before = fake.snapshot();
+            fake.fail_at(number, failure);
+            let request =
+                BindRequest { user: Some("bob".to_owned()), persist: true, ..for_ada(&["03:00.0"]) };
+            let result = bind(&fake, &request);
+            if fake.writes() <= number {
+                result.unwrap();
+                assert_eq!(fake.owner("/dev/vfio/12"), Some(Ownership { user: 1001, mode: 0o600 }));
+                break;
+            }
+            let error = result.unwrap_err();
+            fake.assert_as(&before, &format!("{failure:?} at write {number}: {error}"));
+            number += 1;
+        }
+        // Record, rule, both nodes, limits file and its folders, limit.
+        assert_eq!(number, 8);
+    }
+}
+
+#[test]
 fn an_undone_binding_names_each_thing_put_back_in_its_order() {
     let fake = Fake::new();
     fake.set_up("eth0");
