@@ -106,7 +106,8 @@ fn watch(address: Address) -> Outcome {
     let bar = (0..6u8).rev().find_map(|index| function.bar(index, 0, 4096).ok()).ok_or("no BAR of a page")?;
     let mut before = String::new();
     loop {
-        let configuration = match function.config_read(0x00, Width::Double) {
+        // Revision and class: of the ids the kernel keeps a copy.
+        let configuration = match function.config_read(0x08, Width::Double) {
             Ok(word) => format!("{word:#010x}"),
             Err(error) => error.to_string(),
         };
