@@ -1,1 +1,4 @@
 //! The device's side in software.
+#![forbid(unsafe_code)]
+
+pub mod ixgbe;
