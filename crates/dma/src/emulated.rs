@@ -5,8 +5,8 @@
 //! reads from a descriptor, and from whichever thread, it never touches memory that the program holds.
 //!
 //! Two threads: a buffer is taken back by clearing its mark, a full barrier, and a wait until each view that was
-//! inside an access has left it. An access is a bounded copy, so the wait is short. A view raises its flag, passes
-//! a full barrier, and only then looks at the mark. One of the two always sees the other.
+//! inside an access has left it. An access is a bounded copy and a burst a batch of them, so the wait is short. A
+//! view raises its flag, passes a full barrier, and only then looks at marks. One of the two always sees the other.
 
 use crate::{Fault, Iova};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
@@ -140,6 +140,99 @@ impl DeviceView {
         Self { emulation: Arc::clone(emulation), activity, generation: 0, entries: Vec::new(), last: 0 }
     }
 
+    /// Starts several accesses that cost one barrier together.
+    ///
+    /// While it lives, whoever takes a buffer back or unmaps memory waits for it, on whatever thread: keep it as
+    /// short as a batch, and do neither under it, nor make or drop a view: that would wait for ever. So would one
+    /// that is forgotten, until the view's next access.
+    #[inline]
+    pub fn burst(&mut self) -> Burst<'_> {
+        let Self { emulation, activity, generation, entries, last } = self;
+        let inside = activity.enter();
+        if emulation.generation.load(Ordering::SeqCst) != *generation {
+            refresh(emulation, generation, entries, last);
+        }
+        Burst { emulation, generation, entries, last, _inside: inside }
+    }
+
+    /// Reads bytes.
+    ///
+    /// # Errors
+    /// A [`Fault`], with nothing read.
+    pub fn read(&mut self, iova: Iova, bytes: &mut [u8]) -> Result<(), Fault> {
+        self.burst().read(iova, bytes)
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    /// A [`Fault`], with nothing written.
+    pub fn write(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), Fault> {
+        self.burst().write(iova, bytes)
+    }
+
+    /// Reads two bytes as one atomic access, with acquire order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn load_u16(&mut self, iova: Iova) -> Result<u16, Fault> {
+        self.burst().load_u16(iova)
+    }
+
+    /// Reads four bytes as one atomic access, with acquire order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn load_u32(&mut self, iova: Iova) -> Result<u32, Fault> {
+        self.burst().load_u32(iova)
+    }
+
+    /// Reads eight bytes as one atomic access, with acquire order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn load_u64(&mut self, iova: Iova) -> Result<u64, Fault> {
+        self.burst().load_u64(iova)
+    }
+
+    /// Writes two bytes as one atomic access, with release order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn store_u16(&mut self, iova: Iova, value: u16) -> Result<(), Fault> {
+        self.burst().store_u16(iova, value)
+    }
+
+    /// Writes four bytes as one atomic access, with release order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn store_u32(&mut self, iova: Iova, value: u32) -> Result<(), Fault> {
+        self.burst().store_u32(iova, value)
+    }
+
+    /// Writes eight bytes as one atomic access, with release order: how a descriptor is written back.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn store_u64(&mut self, iova: Iova, value: u64) -> Result<(), Fault> {
+        self.burst().store_u64(iova, value)
+    }
+}
+
+/// Accesses of one view that belong together; see [`DeviceView::burst`].
+///
+/// Each is checked as one by itself is: what is taken back during the burst is a [`Fault`] from then on.
+#[derive(Debug)]
+pub struct Burst<'a> {
+    emulation: &'a Emulation,
+    generation: &'a mut u64,
+    entries: &'a mut Vec<Entry>,
+    last: &'a mut usize,
+    _inside: Inside<'a>,
+}
+
+impl Burst<'_> {
     /// Reads bytes.
     ///
     /// # Errors
@@ -267,33 +360,37 @@ impl DeviceView {
         bytes: usize,
         work: impl FnOnce(*mut u8, bool) -> T,
     ) -> Result<T, Fault> {
-        loop {
-            let Self { emulation, activity, generation, entries, last } = self;
-            let inside = activity.enter();
-            if emulation.generation.load(Ordering::SeqCst) == *generation {
-                let (entry, offset) =
-                    find(entries, last, iova, bytes).ok_or(Fault::NotMapped { iova, bytes })?;
-                if let Some(lent) = &entry.lent
-                    && !lent.allows(offset, bytes)
-                {
-                    return Err(Fault::NotLent { iova, bytes });
-                }
-                // SAFETY: `find` checked that `offset + bytes` lies inside the mapping, which the entry owns.
-                let place = unsafe { entry.memory.as_ptr().add(offset) };
-                return Ok(work(place, entry.lent.is_none()));
-            }
-            drop(inside);
-            self.refresh();
+        let (index, offset) = match find(self.entries, self.last, iova, bytes) {
+            Some(found) => found,
+            None => self.find_again(iova, bytes).ok_or(Fault::NotMapped { iova, bytes })?,
+        };
+        let entry = self.entries.get(index).ok_or(Fault::NotMapped { iova, bytes })?;
+        if let Some(lent) = &entry.lent
+            && !lent.allows(offset, bytes)
+        {
+            return Err(Fault::NotLent { iova, bytes });
         }
+        // SAFETY: `find` checked that `offset + bytes` lies inside the mapping, which the entry owns.
+        let place = unsafe { entry.memory.as_ptr().add(offset) };
+        Ok(work(place, entry.lent.is_none()))
     }
 
+    /// Finds what was mapped since the burst began. What was unmapped since is kept until the burst ends.
     #[cold]
-    fn refresh(&mut self) {
-        let entries = self.emulation.entries.read().unwrap_or_else(PoisonError::into_inner);
-        self.generation = self.emulation.generation.load(Ordering::SeqCst);
-        self.entries.clone_from(&entries);
-        self.last = 0;
+    fn find_again(&mut self, iova: Iova, bytes: usize) -> Option<(usize, usize)> {
+        if self.emulation.generation.load(Ordering::SeqCst) != *self.generation {
+            refresh(self.emulation, self.generation, self.entries, self.last);
+        }
+        find(self.entries, self.last, iova, bytes)
     }
+}
+
+#[cold]
+fn refresh(emulation: &Emulation, generation: &mut u64, entries: &mut Vec<Entry>, last: &mut usize) {
+    let current = emulation.entries.read().unwrap_or_else(PoisonError::into_inner);
+    *generation = emulation.generation.load(Ordering::SeqCst);
+    entries.clone_from(&current);
+    *last = 0;
 }
 
 impl Drop for DeviceView {
@@ -303,39 +400,92 @@ impl Drop for DeviceView {
     }
 }
 
-/// The entry that holds the range, tried first where the last access was.
+/// The index of the entry that holds the range, tried first where the last access was, and the offset in it.
 #[inline]
-fn find<'a>(entries: &'a [Entry], last: &mut usize, iova: Iova, bytes: usize) -> Option<(&'a Entry, usize)> {
+fn find(entries: &[Entry], last: &mut usize, iova: Iova, bytes: usize) -> Option<(usize, usize)> {
     let within = |entry: &Entry| {
         let offset = usize::try_from(iova.get().checked_sub(entry.iova)?).ok()?;
         (offset.checked_add(bytes)? <= entry.memory.size()).then_some(offset)
     };
-    if let Some(entry) = entries.get(*last)
-        && let Some(offset) = within(entry)
-    {
-        return Some((entry, offset));
+    if let Some(offset) = entries.get(*last).and_then(within) {
+        return Some((*last, offset));
     }
     let index = entries.partition_point(|entry| entry.iova <= iova.get()).checked_sub(1)?;
-    let entry = entries.get(index)?;
-    let offset = within(entry)?;
+    let offset = entries.get(index).and_then(within)?;
     *last = index;
-    Some((entry, offset))
+    Some((index, offset))
 }
 
 impl Activity {
     #[inline]
     fn enter(&self) -> Inside<'_> {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        // Odd also when the last access never ended because its `Burst` was forgotten.
+        let inside = self.0.load(Ordering::Relaxed).wrapping_add(1) | 1;
+        self.0.store(inside, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         Inside(self)
     }
 }
 
 /// Ends the access, also when it unwinds.
+#[derive(Debug)]
 struct Inside<'a>(&'a Activity);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.0.0.store(self.0.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{AddressSpace, BufferSize, Buffers, Fault, Iova, Placement};
+
+    fn buffers(space: &AddressSpace) -> Buffers {
+        Buffers::allocate(space, 4, BufferSize::Bytes2048, Placement::default()).unwrap()
+    }
+
+    #[test]
+    fn a_burst_reaches_what_is_lent_and_mapped_while_it_lives() {
+        let space = AddressSpace::emulated();
+        let first = buffers(&space);
+        let mut view = space.device_view().unwrap();
+        let mut burst = view.burst();
+        let place = Iova::new(first.base_iova());
+        assert_eq!(burst.store_u32(place, 7), Err(Fault::NotLent { iova: place, bytes: 4 }));
+        let table = first.lent_table().unwrap();
+        // SAFETY: nothing in this test touches the buffer.
+        unsafe { table.lend(std::iter::once(0)) };
+        assert_eq!(burst.store_u32(place, 7), Ok(()));
+        assert_eq!(burst.load_u32(place), Ok(7));
+        let second = buffers(&space);
+        let later = Iova::new(second.base_iova());
+        assert_eq!(burst.load_u32(later), Err(Fault::NotLent { iova: later, bytes: 4 }));
+        drop(burst); // before the buffers, which would wait for it
+    }
+
+    #[test]
+    fn taking_back_waits_for_a_burst_also_after_one_was_forgotten() {
+        let space = AddressSpace::emulated();
+        let buffers = buffers(&space);
+        let table = buffers.lent_table().unwrap();
+        // SAFETY: nothing in this test touches the buffer.
+        unsafe { table.lend(std::iter::once(0)) };
+        let mut view = space.device_view().unwrap();
+        std::mem::forget(view.burst());
+        let burst = view.burst();
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| table.take_back(std::iter::once(0)));
+            while table.count() > 0 {
+                std::thread::yield_now();
+            }
+            for _ in 0..100 {
+                assert!(!taken.is_finished(), "the device is still inside");
+                std::thread::yield_now();
+            }
+            drop(burst);
+        });
+        let place = Iova::new(buffers.base_iova());
+        assert_eq!(view.load_u32(place), Err(Fault::NotLent { iova: place, bytes: 4 }));
     }
 }

@@ -48,7 +48,7 @@ mod ring;
 mod space;
 
 pub use buffers::{BufferSize, Buffers, MAXIMUM_BUFFERS};
-pub use emulated::{DeviceView, LentTable};
+pub use emulated::{Burst, DeviceView, LentTable};
 pub use error::{Error, Fault};
 pub use iommu::{BackendError, Iommu, Limits, Mapping};
 pub use iova::{Iova, IovaRange};
