@@ -38,39 +38,41 @@ impl Device {
     pub(crate) fn turn(&mut self, wire: &mut dyn Wire, clock: bool) -> usize {
         let mut moved = 0usize;
         if let (Some(view), true) = (&mut self.view, self.core.bus_master) {
-            moved = self.core.transmit(view, wire);
+            moved = self.core.transmit(&mut view.burst(), wire);
         }
-        let mut left = TURN;
-        while left > 0 && self.receive_one(wire) {
-            left = left.saturating_sub(1);
-        }
+        let received = self.receive(wire);
         if self.core.interrupts.is_pending() {
             self.core.interrupts.flush(self.core.bus_master, clock.then(Instant::now));
         }
-        moved.saturating_add(TURN).saturating_sub(left)
+        moved.saturating_add(received)
     }
 
-    /// Takes the next frame from the wire, if one comes and can go somewhere.
-    fn receive_one(&mut self, wire: &mut dyn Wire) -> bool {
+    /// Takes frames from the wire for as long as one comes and can go somewhere. Returns how many.
+    fn receive(&mut self, wire: &mut dyn Wire) -> usize {
         let waits = wire.waits();
-        if waits && !self.core.receiving {
-            return false;
+        let Self { core, view: Some(view), frame, waiting, .. } = self else { return 0 };
+        if waits && !core.receiving {
+            return 0;
         }
-        let Some(length) = self.waiting.take().or_else(|| wire.receive(&mut self.frame)) else {
-            return false;
-        };
-        let (Some(view), Some(frame)) = (&mut self.view, self.frame.get(..length)) else { return true };
-        if self.core.receive(view, frame, waits) == Delivery::NoRoom {
-            self.waiting = Some(length);
-            return false;
+        let mut memory = view.burst();
+        let mut received = 0usize;
+        while received < TURN
+            && let Some(length) = waiting.take().or_else(|| wire.receive(frame))
+        {
+            if core.receive(&mut memory, frame.get(..length).unwrap_or_default(), waits) == Delivery::NoRoom {
+                *waiting = Some(length);
+                break;
+            }
+            received = received.saturating_add(1);
         }
-        true
+        received
     }
 
     /// A frame past the wire. Whether it was taken.
     pub(crate) fn inject(&mut self, frame: &[u8]) -> bool {
         let Some(view) = &mut self.view else { return false };
-        let taken = self.core.receiving && self.core.receive(view, frame, true) != Delivery::NoRoom;
+        let taken =
+            self.core.receiving && self.core.receive(&mut view.burst(), frame, true) != Delivery::NoRoom;
         self.core.interrupts.flush(self.core.bus_master, None);
         taken
     }

@@ -40,5 +40,5 @@ pub use handle::{Handle, Monitor, Running, RunningGroup, run_together};
 pub use line::{MAXIMUM_FRAME, Wire};
 pub use options::{LinkSpeed, Options, Personality};
 
-/// The memory that the device reaches.
-type Memory = ringway_dma::DeviceView;
+/// Accesses to memory that belong together.
+type Memory<'a> = ringway_dma::Burst<'a>;

@@ -123,7 +123,7 @@ impl ReceiveQueue {
     /// Writes `frame` and `check` into the next buffers, and their descriptors back. `false`: a descriptor can't be
     /// reached, and the queue stands until its tail moves.
     #[inline]
-    fn fill(&mut self, memory: &mut Memory, faults: &mut Faults, packet: &Packet<'_>) -> bool {
+    fn fill(&mut self, memory: &mut Memory<'_>, faults: &mut Faults, packet: &Packet<'_>) -> bool {
         let size = self.buffer as usize;
         let total = packet.frame.len().saturating_add(packet.check.len());
         let mut done = 0usize;
@@ -173,7 +173,7 @@ struct Packet<'a> {
 impl Packet<'_> {
     /// Writes the bytes from `start` to `end`.
     #[inline]
-    fn write(&self, memory: &mut Memory, address: u64, start: usize, end: usize) -> Result<(), Fault> {
+    fn write(&self, memory: &mut Memory<'_>, address: u64, start: usize, end: usize) -> Result<(), Fault> {
         let length = self.frame.len();
         let part = self.frame.get(start.min(length)..end.min(length)).unwrap_or_default();
         memory.write(Iova::new(address), part)?;
@@ -196,7 +196,7 @@ fn legacy(word: u64) -> u64 {
 
 impl Core {
     /// Takes a frame from the wire. With `patient`, a frame for a ring without room is refused, not dropped.
-    pub(crate) fn receive(&mut self, memory: &mut Memory, frame: &[u8], patient: bool) -> Delivery {
+    pub(crate) fn receive(&mut self, memory: &mut Memory<'_>, frame: &[u8], patient: bool) -> Delivery {
         let mut padded = [0; SHORTEST];
         let frame = if frame.len() < SHORTEST {
             for (to, &from) in padded.iter_mut().zip(frame) {

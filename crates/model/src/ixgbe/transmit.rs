@@ -98,7 +98,7 @@ impl TransmitQueue {
 
     /// Appends a descriptor's data to the packet.
     #[inline]
-    fn gather(&mut self, memory: &mut Memory, faults: &mut Faults, data: &Data) {
+    fn gather(&mut self, memory: &mut Memory<'_>, faults: &mut Faults, data: &Data) {
         let request = *self.request.get_or_insert(data.request);
         let start = self.packet.len();
         let end = start.saturating_add(data.length);
@@ -158,7 +158,7 @@ impl Outlet<'_> {
 
 impl Core {
     /// Sends what the enabled queues hold, as long as the line takes it. Returns how many packets went.
-    pub(crate) fn transmit(&mut self, memory: &mut Memory, wire: &mut dyn Wire) -> usize {
+    pub(crate) fn transmit(&mut self, memory: &mut Memory<'_>, wire: &mut dyn Wire) -> usize {
         if !self.transmitting {
             return 0;
         }
@@ -175,7 +175,7 @@ impl Core {
         sent
     }
 
-    fn transmit_queue(&mut self, number: usize, memory: &mut Memory, wire: &mut dyn Wire) -> usize {
+    fn transmit_queue(&mut self, number: usize, memory: &mut Memory<'_>, wire: &mut dyn Wire) -> usize {
         let Self { table, transmit, faults, interrupts, segment: scratch, pads, loops_back, looped, .. } =
             self;
         let Some(queue) = transmit.get_mut(number) else { return 0 };
