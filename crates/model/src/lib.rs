@@ -3,6 +3,7 @@
 
 mod config_space;
 mod interrupts;
+pub mod traffic;
 pub mod virtio;
 pub mod wire;
 
