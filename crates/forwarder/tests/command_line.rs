@@ -1,4 +1,5 @@
 //! The program as a user runs it: what it says, what it prints, how it ends.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails shall say so")]
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
