@@ -8,7 +8,7 @@ use super::{OpenOptions, OpenPorts, drivers, make_pool};
 use crate::{Error, PortName};
 use ringway_dma::AddressSpace;
 use ringway_model::traffic::{Totals, Traffic, TrafficMonitor, TrafficOptions};
-use ringway_model::virtio::{Handle, Monitor, Options, RunningGroup, VirtioNet, run_together};
+use ringway_model::virtio::{Faults, Handle, Monitor, Options, RunningGroup, VirtioNet, run_together};
 use ringway_pci::Function;
 use serde::Serialize;
 use std::num::NonZero;
@@ -60,6 +60,7 @@ struct Card {
     name: String,
     traffic: TrafficMonitor,
     device: Monitor,
+    faults: Faults,
 }
 
 /// Makes the cards, lets them run, and opens them.
@@ -77,7 +78,7 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
         let (backend, mut handle) = VirtioNet::create(&space, made);
         let (wire, traffic) = Traffic::new(&TrafficOptions { destination: mac, ..TrafficOptions::default() });
         handle.attach(Box::new(wire));
-        cards.push(Card { name, traffic, device: handle.monitor() });
+        cards.push(Card { name, traffic, device: handle.monitor(), faults: handle.faults() });
         functions.push(Function::new(backend)?);
         handles.push(handle);
     }
@@ -154,6 +155,11 @@ impl Emulation {
         }
     }
 
+    /// What the cards can be made to do wrong, card by card: for tests of programs that stand on them.
+    pub fn faults(&self) -> Vec<Faults> {
+        self.cards.iter().map(|card| card.faults.clone()).collect()
+    }
+
     /// What the cards say that the driver did against the specification.
     pub fn violations(&self) -> Vec<String> {
         let of_card = |card: &Card| {
@@ -161,5 +167,106 @@ impl Emulation {
             violations.iter().map(|violation| format!("{}: {violation}", card.name)).collect::<Vec<_>>()
         };
         self.cards.iter().flat_map(of_card).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        Active, Direction, Event, Limits, Outcome, Rewrite, Sample, Session, StoppedBy, Watch, Workers,
+    };
+    use ringway_dma::BufferSize;
+    use ringway_port::{Opened, PortOptions};
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
+
+    /// Runs a function at each sample, with the number of packets forwarded so far.
+    struct At<F>(F);
+
+    impl<F: FnMut(u64)> Watch for At<F> {
+        fn sample(&mut self, sample: &Sample) {
+            (self.0)(sample.forwarded);
+        }
+    }
+
+    fn open_two() -> OpenPorts {
+        let options =
+            OpenOptions { port: PortOptions::default(), buffers: 4096, buffer_size: BufferSize::default() };
+        open(&[0, 1], &options).unwrap()
+    }
+
+    fn run(opened: Vec<Opened>, mut at_sample: impl FnMut(u64, &Sender<Event>)) -> Outcome {
+        let (events, receiver) = channel();
+        let (mut controls, mut receive, mut transmit) = (Vec::new(), Vec::new(), Vec::new());
+        for port in opened {
+            controls.push(Active::new(port.control).unwrap().0);
+            receive.extend(port.receive);
+            transmit.extend(port.transmit);
+        }
+        transmit.reverse();
+        let directions = receive
+            .into_iter()
+            .zip(transmit)
+            .map(|(receive, transmit)| Direction::new(receive, transmit, Rewrite::default()))
+            .collect();
+        let workers = Workers::start(directions, &crate::engine::Options::default(), &events).unwrap();
+        let limits = Limits { duration: None, interval: Duration::from_millis(1) };
+        let session = Session::new(workers, controls, vec![1, 0], receiver);
+        session.run(limits, &mut At(|forwarded| at_sample(forwarded, &events)))
+    }
+
+    #[test]
+    fn a_card_that_is_pulled_out_is_named_and_all_memory_comes_back() {
+        let OpenPorts { opened, emulation, pool } = open_two();
+        let faults = emulation.as_ref().unwrap().faults();
+        let outcome = run(opened, |forwarded, _| {
+            if forwarded > 1000 {
+                faults[1].remove();
+            }
+        });
+        assert_eq!(outcome.stopped_by, StoppedBy::Error);
+        let text = outcome.failures[0].to_string();
+        assert!(text.contains("emulated:1") && text.contains("gone"), "{text}");
+        assert!(outcome.last.forwarded > 1000);
+        let space = pool.address_space().clone();
+        drop((emulation, pool));
+        assert_eq!(space.usage(), ringway_dma::Usage::default());
+    }
+
+    #[test]
+    fn the_cards_see_a_driver_that_keeps_to_the_specification() {
+        let OpenPorts { opened, mut emulation, pool } = open_two();
+        let outcome = run(opened, |forwarded, events| {
+            if forwarded > 1000 {
+                // Asked more than once, it ends all the same.
+                let _ = events.send(Event::Signal(2));
+            }
+        });
+        assert_eq!(outcome.stopped_by, StoppedBy::Signal);
+        let emulation = emulation.as_mut().unwrap();
+        assert_eq!(emulation.violations(), Vec::<String>::new());
+        emulation.stop_sources();
+        let streams = emulation.streams();
+        assert_eq!((streams[0].from.as_str(), streams[0].to.as_str()), ("emulated:0", "emulated:1"));
+        assert_eq!((streams[1].from.as_str(), streams[1].to.as_str()), ("emulated:1", "emulated:0"));
+        assert_eq!((pool.available(), pool.lost()), (pool.buffers(), 0));
+    }
+
+    #[test]
+    fn what_has_not_arrived_is_under_way_until_it_is_settled_that_it_is_lost() {
+        let OpenPorts { opened, mut emulation, .. } = open_two();
+        let emulation = emulation.as_mut().unwrap();
+        emulation.stop_sources();
+        drop(opened);
+        let stream = emulation.streams().remove(0);
+        // The rings were filled and never emptied.
+        assert!(stream.sent > 0 && stream.under_way == stream.sent, "{stream:?}");
+        assert!(stream.is_whole());
+        assert!(!emulation.is_quiet());
+        emulation.settle();
+        let stream = emulation.streams().remove(0);
+        assert_eq!((stream.lost, stream.under_way), (stream.sent, 0));
+        assert!(!stream.is_whole());
     }
 }
