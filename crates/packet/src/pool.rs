@@ -23,7 +23,6 @@ pub const HEADROOM: u32 = 256;
 
 /// Buffers that are free, on their way between threads.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
 pub(crate) struct Magazine(pub(crate) [u32; MAGAZINE]);
 
 /// What a pool is made of.
@@ -95,7 +94,7 @@ impl Pool {
     /// When no buffer is free.
     pub fn packet(&self) -> Result<Packet, Error> {
         let number = self.inner.get().ok_or(Error::Empty { buffers: self.buffers() })?;
-        Ok(Packet::new(self.clone(), Word::new(number, self.inner.shift(), HEADROOM, 0)))
+        Ok(Packet::new(self.clone(), Word::new(number, self.inner.size(), HEADROOM, 0)))
     }
 
     /// A packet with a copy of `bytes`.
@@ -170,12 +169,12 @@ impl Inner {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_magazine(&self) -> Option<Magazine> {
         self.magazines.pop()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_magazine(&self, magazine: Magazine) {
         // There is room for every buffer of the pool, so this never fails.
         if self.magazines.push(magazine).is_err() {
@@ -210,6 +209,12 @@ impl Inner {
     #[inline(always)]
     pub(crate) fn shift(&self) -> u32 {
         self.buffers.size().shift()
+    }
+
+    /// The size of a buffer in bytes.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> u64 {
+        1u64.wrapping_shl(self.shift())
     }
 
     /// A packet's first byte.
