@@ -130,14 +130,15 @@ pub struct DeviceView {
     activity: Arc<Activity>,
     generation: u64,
     entries: Vec<Entry>,
-    last: usize,
+    /// The entries that were hit last: ring memory, and buffers. A device goes from one to the other and back.
+    last: [usize; 2],
 }
 
 impl DeviceView {
     pub(crate) fn new(emulation: &Arc<Emulation>) -> Self {
         let activity = Arc::new(Activity::default());
         emulation.views.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&activity));
-        Self { emulation: Arc::clone(emulation), activity, generation: 0, entries: Vec::new(), last: 0 }
+        Self { emulation: Arc::clone(emulation), activity, generation: 0, entries: Vec::new(), last: [0; 2] }
     }
 
     /// Starts several accesses that cost one barrier together.
@@ -228,7 +229,7 @@ pub struct Burst<'a> {
     emulation: &'a Emulation,
     generation: &'a mut u64,
     entries: &'a mut Vec<Entry>,
-    last: &'a mut usize,
+    last: &'a mut [usize; 2],
     _inside: Inside<'a>,
 }
 
@@ -386,11 +387,11 @@ impl Burst<'_> {
 }
 
 #[cold]
-fn refresh(emulation: &Emulation, generation: &mut u64, entries: &mut Vec<Entry>, last: &mut usize) {
+fn refresh(emulation: &Emulation, generation: &mut u64, entries: &mut Vec<Entry>, last: &mut [usize; 2]) {
     let current = emulation.entries.read().unwrap_or_else(PoisonError::into_inner);
     *generation = emulation.generation.load(Ordering::SeqCst);
     entries.clone_from(&current);
-    *last = 0;
+    *last = [0; 2];
 }
 
 impl Drop for DeviceView {
@@ -400,19 +401,23 @@ impl Drop for DeviceView {
     }
 }
 
-/// The index of the entry that holds the range, tried first where the last access was, and the offset in it.
+/// The index of the entry that holds the range, tried first where the last accesses were, and the offset in it.
 #[inline]
-fn find(entries: &[Entry], last: &mut usize, iova: Iova, bytes: usize) -> Option<(usize, usize)> {
+fn find(entries: &[Entry], last: &mut [usize; 2], iova: Iova, bytes: usize) -> Option<(usize, usize)> {
     let within = |entry: &Entry| {
         let offset = usize::try_from(iova.get().checked_sub(entry.iova)?).ok()?;
         (offset.checked_add(bytes)? <= entry.memory.size()).then_some(offset)
     };
-    if let Some(offset) = entries.get(*last).and_then(within) {
-        return Some((*last, offset));
+    for &index in last.iter() {
+        if let Some(offset) = entries.get(index).and_then(within) {
+            return Some((index, offset));
+        }
     }
     let index = entries.partition_point(|entry| entry.iova <= iova.get()).checked_sub(1)?;
-    let offset = entries.get(index).and_then(within)?;
-    *last = index;
+    let entry = entries.get(index)?;
+    let offset = within(entry)?;
+    let [ring, buffers] = last;
+    *if entry.lent.is_none() { ring } else { buffers } = index;
     Some((index, offset))
 }
 
