@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+/// This program's own file, even if cargo has meanwhile built another in its place.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Runs a program to its end and returns its standard output; a failure carries the command and what the
 /// program said last.
 pub fn output_of(command: &mut Command) -> Result<String> {

@@ -11,7 +11,9 @@ mod fast;
 mod general;
 mod icmpv6;
 mod ipv6;
+mod metadata;
 mod network;
+mod shapes;
 mod store;
 mod transport;
 
@@ -26,7 +28,7 @@ use crate::outcome::Extraction;
 /// miniflow is overwritten; it needs no clearing. Whatever the packet's bytes are, this neither fails nor
 /// panics, and takes time linear in the length of the packet at most: what doesn't make sense ends the
 /// extraction, and [`Extraction::outcome`] says where and why.
-#[inline]
+#[inline(always)]
 pub fn extract<L: Layout>(
     packet: &[u8],
     packet_type: PacketType,
@@ -34,10 +36,11 @@ pub fn extract<L: Layout>(
     vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
 ) -> Extraction {
-    if let Some(extraction) = fast::extract(packet, packet_type, metadata, vlan_limit, flow) {
-        return extraction;
+    if metadata.is_plain() && packet_type == PacketType::ETHERNET {
+        fast::extract(packet, packet_type, metadata, vlan_limit, flow)
+    } else {
+        general::extract(packet, packet_type, metadata, vlan_limit, flow)
     }
-    general::extract(packet, packet_type, metadata, vlan_limit, flow)
 }
 
 /// Extracts the flows of Ethernet frames that share their metadata; returns how many were done.
@@ -56,12 +59,6 @@ pub fn extract_batch<'p, L: Layout>(
         done = done.wrapping_add(1);
     }
     done
-}
-
-impl Default for Extraction {
-    fn default() -> Self {
-        Extraction::NONE
-    }
 }
 
 /// Extracts by the general path only: for tests that compare the two.

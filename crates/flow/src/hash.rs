@@ -13,6 +13,7 @@ mod symmetric;
 mod toeplitz;
 
 pub use crc32c::Crc32c;
+pub use five_tuple::{hash_five_tuple_of_flow, hash_five_tuple_of_words};
 pub use murmur::Murmur;
 pub use toeplitz::{MICROSOFT_KEY, Toeplitz};
 

@@ -7,6 +7,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::bytes::pair;
 use crate::tunnel::Tunnel;
 
 /// What a frame starts with, in OpenFlow's terms: a name space and a type in it.
@@ -51,7 +52,9 @@ impl PacketType {
 }
 
 /// How many VLAN tags the parser takes apart; a further one is left as the Ethernet type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+// Not cut to two when it is made: that would cost every packet an instruction or three, and only packets with
+// tags look at it.
+#[derive(Clone, Copy, Debug)]
 pub struct VlanLimit(u32);
 
 impl VlanLimit {
@@ -65,13 +68,13 @@ impl VlanLimit {
     /// A limit from a number; more than two means two.
     #[must_use]
     pub const fn new(tags: u32) -> Self {
-        VlanLimit(if tags > 2 { 2 } else { tags })
+        VlanLimit(tags)
     }
 
     /// The number of tags.
     #[must_use]
     pub const fn tags(self) -> u32 {
-        self.0
+        if self.0 > 2 { 2 } else { self.0 }
     }
 }
 
@@ -128,8 +131,8 @@ pub struct Connection {
 pub struct Metadata {
     pub(crate) recirculation: u32,
     pub(crate) datapath_hash: u32,
-    pub(crate) priority: u32,
-    pub(crate) mark: u32,
+    // Priority and mark, side by side.
+    pub(crate) priority_and_mark: u64,
     pub(crate) ct_state: u8,
     pub(crate) ct_tuple_is_ipv6: u8,
     pub(crate) ct_zone: u16,
@@ -150,8 +153,8 @@ pub struct Metadata {
 pub const METADATA_OFFSETS: [usize; 13] = [
     core::mem::offset_of!(Metadata, recirculation),
     core::mem::offset_of!(Metadata, datapath_hash),
-    core::mem::offset_of!(Metadata, priority),
-    core::mem::offset_of!(Metadata, mark),
+    core::mem::offset_of!(Metadata, priority_and_mark),
+    core::mem::offset_of!(Metadata, priority_and_mark) + 4,
     core::mem::offset_of!(Metadata, ct_state),
     core::mem::offset_of!(Metadata, ct_tuple_is_ipv6),
     core::mem::offset_of!(Metadata, ct_zone),
@@ -170,8 +173,7 @@ impl Metadata {
         Metadata {
             recirculation: 0,
             datapath_hash: 0,
-            priority: 0,
-            mark: 0,
+            priority_and_mark: 0,
             ct_state: 0,
             ct_tuple_is_ipv6: 0,
             ct_zone: 0,
@@ -196,8 +198,7 @@ impl Metadata {
     /// With a queueing priority and a packet mark.
     #[must_use]
     pub const fn with_priority(mut self, priority: u32, mark: u32) -> Self {
-        self.priority = priority;
-        self.mark = mark;
+        self.priority_and_mark = pair(priority, mark);
         self
     }
 
@@ -250,8 +251,7 @@ impl Metadata {
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         self.tunnel.destination_bits()
-            | u64::from(self.priority)
-            | u64::from(self.mark)
+            | self.priority_and_mark
             | u64::from(self.recirculation)
             | u64::from(self.ct_state)
             == 0

@@ -43,18 +43,7 @@ impl<L: Layout> Miniflow<L> {
     #[inline]
     #[must_use]
     pub fn word(&self, index: usize) -> u64 {
-        let (low, high) = (self.map[0], self.map[1]);
-        let bit = 1u64.wrapping_shl(index as u32);
-        let below = bit.wrapping_sub(1);
-        let (present, position) = if index < 64 {
-            (low & bit != 0, (low & below).count_ones())
-        } else {
-            (index < 128 && high & bit != 0, low.count_ones().wrapping_add((high & below).count_ones()))
-        };
-        match self.values.get(position as usize) {
-            Some(&word) if present => word,
-            _ => 0,
-        }
+        word_of(self.map, &self.values, index)
     }
 
     /// The words that are present, with their indices.
@@ -79,6 +68,23 @@ impl<L: Layout> Miniflow<L> {
     pub fn ethernet_type(&self) -> u16 {
         let bytes = self.word(At::<L>::ETHERNET_TYPE).to_ne_bytes();
         u16::from_be_bytes([bytes[4], bytes[5]])
+    }
+}
+
+/// Word `index` of those that `map` says are present, or 0.
+#[inline(always)]
+pub(crate) fn word_of(map: [u64; 2], values: &[u64], index: usize) -> u64 {
+    let [low, high] = map;
+    let bit = 1u64.wrapping_shl(index as u32);
+    let below = bit.wrapping_sub(1);
+    let (present, position) = if index < 64 {
+        (low & bit != 0, (low & below).count_ones())
+    } else {
+        (index < 128 && high & bit != 0, low.count_ones().wrapping_add((high & below).count_ones()))
+    };
+    match values.get(position as usize) {
+        Some(&word) if present => word,
+        _ => 0,
     }
 }
 

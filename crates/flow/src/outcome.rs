@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use crate::bytes::{pair, quarters};
+
 /// Offset of a layer that isn't there.
 pub const ABSENT: u16 = u16::MAX;
 
@@ -138,6 +140,44 @@ pub enum Reason {
     NdOptionTwice,
 }
 
+impl Reason {
+    const ALL: [Reason; 28] = [
+        Reason::None,
+        Reason::EthernetTruncated,
+        Reason::VlanTruncated,
+        Reason::NotSnap,
+        Reason::MplsUnterminated,
+        Reason::Ipv4Truncated,
+        Reason::Ipv4HeaderLength,
+        Reason::Ipv4TotalLength,
+        Reason::PaddingTooLong,
+        Reason::Ipv6Truncated,
+        Reason::Ipv6PayloadLength,
+        Reason::Ipv6ExtensionTruncated,
+        Reason::ArpTruncated,
+        Reason::ArpNotEthernetIpv4,
+        Reason::ArpOperation,
+        Reason::NshTruncated,
+        Reason::NshVersion,
+        Reason::NshLength,
+        Reason::TcpTruncated,
+        Reason::TcpDataOffset,
+        Reason::UdpTruncated,
+        Reason::SctpTruncated,
+        Reason::IcmpTruncated,
+        Reason::IgmpTruncated,
+        Reason::Icmpv6Truncated,
+        Reason::NdTargetTruncated,
+        Reason::NdOptionLength,
+        Reason::NdOptionTwice,
+    ];
+
+    /// The reason with this number.
+    const fn from_number(number: u8) -> Reason {
+        if (number as usize) < Reason::ALL.len() { Reason::ALL[number as usize] } else { Reason::None }
+    }
+}
+
 /// Where and why a packet stopped making sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Malformed {
@@ -186,20 +226,37 @@ impl fmt::Display for Malformed {
 impl core::error::Error for Malformed {}
 
 /// What extraction gives beside the flow.
+///
+/// Two machine words, so that it is returned in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Extraction {
-    /// Where the layers lie.
-    pub layers: Layers,
-    /// Which headers were recognised.
-    pub protocols: Protocols,
-    pub(crate) reason: Reason,
-    pub(crate) offset: u32,
+    // The fields of Layers in memory order.
+    layers: u64,
+    // In memory order: protocols, reason, two bytes of zero, offset.
+    status: u64,
 }
 
 impl Extraction {
-    pub(crate) const NONE: Extraction =
-        Extraction { layers: Layers::NONE, protocols: Protocols::NONE, reason: Reason::None, offset: 0 };
+    /// Where the layers lie.
+    #[inline]
+    #[must_use]
+    pub const fn layers(&self) -> Layers {
+        let [a, b, c, d, e, f, g, h] = self.layers.to_ne_bytes();
+        Layers {
+            padding: u16::from_ne_bytes([a, b]),
+            mpls: u16::from_ne_bytes([c, d]),
+            network: u16::from_ne_bytes([e, f]),
+            transport: u16::from_ne_bytes([g, h]),
+        }
+    }
+
+    /// Which headers were recognised.
+    #[inline]
+    #[must_use]
+    pub const fn protocols(&self) -> Protocols {
+        Protocols(self.status.to_ne_bytes()[0])
+    }
 
     /// Whether the packet made sense as far as a flow goes.
     ///
@@ -207,9 +264,49 @@ impl Extraction {
     /// Where and why it stopped making sense.
     #[inline]
     pub const fn outcome(&self) -> Result<(), Malformed> {
-        match self.reason {
+        let [_, reason, _, _, a, b, c, d] = self.status.to_ne_bytes();
+        match Reason::from_number(reason) {
             Reason::None => Ok(()),
-            reason => Err(Malformed { reason, offset: self.offset }),
+            reason => Err(Malformed { reason, offset: u32::from_ne_bytes([a, b, c, d]) }),
+        }
+    }
+}
+
+impl Default for Extraction {
+    /// Nothing found.
+    fn default() -> Self {
+        Found::NOTHING.finish()
+    }
+}
+
+/// The same while it is being found out.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) layers: Layers,
+    pub(crate) protocols: Protocols,
+    reason: Reason,
+    offset: u32,
+}
+
+impl Found {
+    pub(crate) const NOTHING: Found =
+        Found { layers: Layers::NONE, protocols: Protocols::NONE, reason: Reason::None, offset: 0 };
+
+    /// Notes that the packet stops making sense: `reason`, in what starts at `offset`.
+    #[inline(always)]
+    pub(crate) fn stop(mut self, reason: Reason, offset: usize) -> Found {
+        self.reason = reason;
+        self.offset = offset as u32;
+        self
+    }
+
+    #[inline(always)]
+    pub(crate) const fn finish(self) -> Extraction {
+        let Layers { padding, mpls, network, transport } = self.layers;
+        let kind = u16::from_ne_bytes([self.protocols.0, self.reason as u8]);
+        Extraction {
+            layers: pair(quarters(padding, mpls), quarters(network, transport)),
+            status: pair(quarters(kind, 0), self.offset),
         }
     }
 }

@@ -134,11 +134,13 @@ pub enum Error {
     /// No IOMMU stands before the function.
     #[error(
         "{address} has no IOMMU group, so it could reach all of the machine's memory: \
-         switch the IOMMU on (`ringway doctor` says how)"
+         {remedy}"
     )]
     NoIommu {
         /// The function.
         address: Address,
+        /// How to switch the IOMMU on.
+        remedy: String,
     },
     /// The function does its DMA around the IOMMU.
     #[error(
@@ -237,5 +239,209 @@ pub enum Error {
         source: Box<Error>,
         /// What was put back, and what could not be.
         undone: Undone,
+    },
+
+    // VFIO: opening
+    /// The kernel was told to pretend that there is an IOMMU.
+    #[error(
+        "{address} has no IOMMU before it: its group is one that the kernel made up ({}), and whoever drives it could \
+         reach all of the machine's memory. Switch the IOMMU on, and load vfio without enable_unsafe_noiommu_mode",
+        node.display()
+    )]
+    UnprotectedGroup {
+        /// The function.
+        address: Address,
+        /// The group's device node.
+        node: PathBuf,
+    },
+    /// Another driver has the function, or none.
+    #[error(
+        "{address} can't be opened from user space: {driver}, not vfio-pci. Run `sudo ringway bind {address}`"
+    )]
+    NotOnVfio {
+        /// The function.
+        address: Address,
+        /// Who has it.
+        driver: String,
+    },
+    /// A device node of VFIO's is missing.
+    #[error("{} is missing: {reason}", node.display())]
+    NoVfio {
+        /// The node.
+        node: PathBuf,
+        /// Why, as a rule, and what to do.
+        reason: &'static str,
+    },
+    /// This user may not open a device node.
+    #[error("{user} has no rights on {} ({source}): {standing}. {remedy}", node.display())]
+    NoRights {
+        /// The node.
+        node: PathBuf,
+        /// Who asked.
+        user: String,
+        /// Whose it is.
+        standing: String,
+        /// What to do.
+        remedy: String,
+        /// The errno.
+        source: io::Error,
+    },
+    /// The function's group is open already.
+    #[error("{address} is in use, through {}: {holders}", node.display())]
+    Busy {
+        /// The function.
+        address: Address,
+        /// Its group's device node.
+        node: PathBuf,
+        /// Who has it, and what to do.
+        holders: String,
+    },
+    /// The function is open in this very address space.
+    #[error("{address} is open already, in this address space: a function has one owner, close it first")]
+    OpenAlready {
+        /// The function.
+        address: Address,
+    },
+    /// The kernel's VFIO has no type 1 IOMMU.
+    #[error("{address}: the kernel's VFIO offers no type 1 IOMMU (version 2): {reason}")]
+    NoType1 {
+        /// The function.
+        address: Address,
+        /// What may be missing.
+        reason: String,
+    },
+    /// The IOMMU doesn't confine interrupts.
+    #[error(
+        "{address}: the IOMMU doesn't remap interrupts, so the function could raise any of them, and the kernel refuses \
+         it. Switch interrupt remapping on (QEMU: -device intel-iommu,intremap=on), or, if the function is trusted, \
+         `modprobe vfio_iommu_type1 allow_unsafe_interrupts=1`"
+    )]
+    UnsafeInterrupts {
+        /// The function.
+        address: Address,
+    },
+    /// The group doesn't have the function.
+    #[error(
+        "{address} is not a function of the group that it was to be opened through: hand in the group of this one"
+    )]
+    NotInGroup {
+        /// The function.
+        address: Address,
+    },
+    /// The device that was handed in is not the one at the address.
+    #[error("the device that was handed in as {address} is another function: {found}")]
+    OtherFunction {
+        /// Where it should be.
+        address: Address,
+        /// What it is.
+        found: String,
+    },
+    /// A container was handed in without a group, and has none.
+    #[error(
+        "{address}: the container that was handed in has no IOMMU yet: hand in the function's group as well"
+    )]
+    NotTranslating {
+        /// The function.
+        address: Address,
+    },
+    /// An address space that isn't VFIO's.
+    #[error(
+        "{address} can't go into this address space: it must be one that VFIO opened, and no other container be handed in"
+    )]
+    OtherSpace {
+        /// The function.
+        address: Address,
+    },
+    /// A descriptor of another kind was handed in.
+    #[error("the descriptor that was handed in is not {wanted}: {source}")]
+    WrongDescriptor {
+        /// What it should be.
+        wanted: &'static str,
+        /// What the kernel said to the question.
+        source: io::Error,
+    },
+
+    // VFIO: an open function
+    /// The kernel refused a request.
+    #[error("{device}: {attempt} failed: {source}")]
+    Vfio {
+        /// The function.
+        device: String,
+        /// What was attempted.
+        attempt: &'static str,
+        /// The errno.
+        source: io::Error,
+    },
+    /// The kernel's answer can't be understood.
+    #[error("the kernel's answer to {request} makes no sense: {what}")]
+    Nonsense {
+        /// The request.
+        request: &'static str,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// There is no such BAR.
+    #[error("{device} has no BAR {index}; the device's capabilities are wrong")]
+    NoBar {
+        /// The function.
+        device: String,
+        /// The BAR.
+        index: u8,
+    },
+    /// An access to configuration space that can't be made.
+    #[error(
+        "{device}: there are no {bytes} bytes at {offset:#x} of its configuration space, or not aligned ones"
+    )]
+    ConfigOffset {
+        /// The function.
+        device: String,
+        /// Where.
+        offset: u16,
+        /// How many bytes.
+        bytes: u16,
+    },
+    /// The function answers nothing but ones.
+    #[error(
+        "{device} doesn't answer: it was pulled out, has lost its power, or did not come back from a reset"
+    )]
+    Gone {
+        /// The function.
+        device: String,
+    },
+
+    // VFIO: memory
+    /// The address space failed.
+    #[error(transparent)]
+    Memory(#[from] ringway_dma::Error),
+    /// More memory would be locked than the process may lock.
+    #[error(
+        "{needed} KiB are to be locked besides {locked} KiB that are locked already, but the limit on locked memory \
+         (RLIMIT_MEMLOCK) is {limit}: {remedy}"
+    )]
+    MemlockTooLow {
+        /// What the mapping takes, in KiB.
+        needed: u64,
+        /// What the process has locked, in KiB.
+        locked: u64,
+        /// What it may lock.
+        limit: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The kernel refused to change the table of an address space.
+    #[error("{what} was refused: {source}")]
+    Mapping {
+        /// What was asked for.
+        what: &'static str,
+        /// The errno.
+        source: io::Error,
+    },
+    /// Less was unmapped than was mapped.
+    #[error("the kernel unmapped {unmapped} bytes of {wanted}: the memory is kept")]
+    PartlyUnmapped {
+        /// What was to be unmapped.
+        wanted: u64,
+        /// What was.
+        unmapped: u64,
     },
 }

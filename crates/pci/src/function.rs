@@ -39,6 +39,25 @@ pub struct Capability {
     pub offset: u16,
 }
 
+/// The capability list of a function, in its order.
+pub(crate) fn capability_list(backend: &dyn Backend) -> Result<Vec<Capability>, Error> {
+    let mut found = Vec::new();
+    if backend.config_read(STATUS, Width::Word)? & STATUS_CAPABILITIES == 0 {
+        return Ok(found);
+    }
+    // The two low bits are reserved and must be masked (section 6.7).
+    let mut offset = backend.config_read(CAPABILITIES_POINTER, Width::Byte)? as u16 & 0xfc;
+    while offset >= 0x40 {
+        if found.len() >= MAXIMUM_CAPABILITIES {
+            return Err(Error::CapabilityLoop { device: backend.identity().name.clone() });
+        }
+        let id = backend.config_read(offset, Width::Byte)? as u8;
+        found.push(Capability { id, offset });
+        offset = backend.config_read(offset.saturating_add(1), Width::Byte)? as u16 & 0xfc;
+    }
+    Ok(found)
+}
+
 /// An open function.
 #[derive(Debug)]
 pub struct Function {
@@ -107,21 +126,7 @@ impl Function {
     /// # Errors
     /// When configuration space can't be read, or the list does not end.
     pub fn capabilities(&self) -> Result<Vec<Capability>, Error> {
-        let mut found = Vec::new();
-        if self.config_read(STATUS, Width::Word)? & STATUS_CAPABILITIES == 0 {
-            return Ok(found);
-        }
-        // The two low bits are reserved and must be masked (section 6.7).
-        let mut offset = self.config_read(CAPABILITIES_POINTER, Width::Byte)? as u16 & 0xfc;
-        while offset >= 0x40 {
-            if found.len() >= MAXIMUM_CAPABILITIES {
-                return Err(Error::CapabilityLoop { device: self.name().to_owned() });
-            }
-            let id = self.config_read(offset, Width::Byte)? as u8;
-            found.push(Capability { id, offset });
-            offset = self.config_read(offset.saturating_add(1), Width::Byte)? as u16 & 0xfc;
-        }
-        Ok(found)
+        capability_list(&*self.backend)
     }
 
     /// `length` bytes of the registers behind BAR `index`, from `offset`.
@@ -169,6 +174,11 @@ impl Function {
     /// When it doesn't come back.
     pub fn reset(&self) -> Result<bool, Error> {
         self.backend.reset()
+    }
+
+    /// Whether the function is wanted back: it is being unplugged, or unbound. Whoever wants it waits until it is closed.
+    pub fn removal_requested(&self) -> bool {
+        self.backend.removal_requested()
     }
 
     /// Stops the device: interrupts off, bus mastering off, pending accesses over, function reset.

@@ -18,6 +18,7 @@ mod interrupt;
 pub mod kernel;
 pub mod status;
 pub mod sysfs;
+pub mod vfio;
 
 pub use address::Address;
 pub use backend::{Backend, Identity, Registers, Width};

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::address::Address;
 use crate::bind::{bypasses_iommu, not_viable};
+use crate::doctor::no_iommu;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::sysfs::{FunctionInfo, Group, Interface, Member, Names};
@@ -95,7 +96,7 @@ fn obstacle(
     supported: &[Supported],
 ) -> Option<String> {
     let address = function.address;
-    let Some(group) = group else { return Some(Error::NoIommu { address }.to_string()) };
+    let Some(group) = group else { return Some(no_iommu(kernel.sysfs(), address).to_string()) };
     if let Some(reason) = bypasses_iommu(kernel, function) {
         return Some(Error::BypassesIommu { address, reason }.to_string());
     }

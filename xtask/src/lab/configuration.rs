@@ -19,6 +19,18 @@ pub enum Configuration {
 pub const FIRST: &str = "0000:01:00.0";
 /// The NIC on the second wire.
 pub const SECOND: &str = "0000:02:00.0";
+/// A virtio NIC without `VIRTIO_F_ACCESS_PLATFORM`: it bypasses the IOMMU.
+pub const BYPASSING: &str = "0000:03:00.0";
+/// A NIC that Ringway has no driver for (Intel 82574L).
+pub const FOREIGN: &str = "0000:04:00.0";
+/// A virtio NIC of the old kind only, which bypasses the IOMMU too.
+pub const LEGACY: &str = "0000:05:00.0";
+/// A device that is no NIC (virtio entropy).
+pub const NOT_A_NIC: &str = "0000:06:00.0";
+/// A virtio NIC without the control queue.
+pub const PLAIN: &str = "0000:07:00.0";
+/// An address with nothing there.
+pub const NOTHING: &str = "0000:1f:00.0";
 /// Two virtio NICs behind a conventional PCI bridge: one IOMMU group.
 pub const GROUPED: [&str; 2] = ["0000:09:01.0", "0000:09:02.0"];
 
@@ -54,10 +66,16 @@ impl Configuration {
     /// The kernel's arguments.
     pub fn kernel_arguments(self) -> String {
         let common = "console=ttyS0 quiet panic=-1 rdinit=/init";
+        let huge = if self.reserves_huge_pages() { " hugepages=64" } else { "" };
         match self.address_bits() {
-            Some(_) => format!("{common} intel_iommu=on iommu=nopt"),
+            Some(_) => format!("{common} intel_iommu=on iommu=nopt{huge}"),
             None => common.to_owned(),
         }
+    }
+
+    /// Whether its kernel keeps huge pages (64 of 2 MiB) for those who ask.
+    pub fn reserves_huge_pages(self) -> bool {
+        self == Self::Iommu48
     }
 
     /// QEMU's arguments for the IOMMU and the devices.
@@ -96,7 +114,7 @@ impl Configuration {
                 Device::Alone("virtio-rng-pci,disable-legacy=on,iommu_platform=on"),
                 Device::Alone(
                     "virtio-net-pci,disable-legacy=on,iommu_platform=on,ctrl_vq=off,ctrl_rx=off,\
-                     ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,romfile=",
+                     ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off,romfile=",
                 ),
                 Device::Bridged(&[
                     "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",

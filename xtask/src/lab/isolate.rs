@@ -14,17 +14,18 @@ use rustix::io::Errno;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::UnshareFlags;
 
+use crate::tool;
+
 /// Runs this same program with other arguments in namespaces of its own and waits for its end.
 ///
 /// Must be called while the process has a single thread: the kernel demands it.
 pub fn run_inside(arguments: &[&str]) -> Result<ExitStatus> {
     enter()?;
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut child = Command::new(&program)
+    let mut child = Command::new(tool::OWN_PROGRAM)
         .args(arguments)
         .stdin(Stdio::piped())
         .spawn()
-        .with_context(|| format!("cannot run {} again", program.display()))?;
+        .context("cannot run this program a second time")?;
     // The pipe stays open, unwritten, until the child has ended: its end tells the child to stop.
     let pipe = child.stdin.take();
     let status = child.wait().context("cannot wait for the lab's second half");

@@ -26,7 +26,7 @@ const BOOT: Duration = Duration::from_secs(180);
 /// For a command that says nothing else.
 const COMMAND: Duration = Duration::from_secs(60);
 /// A guest that lives longer than this is killed, whatever it does.
-const LIFE: Duration = Duration::from_secs(20 * 60);
+const LIFE: Duration = Duration::from_secs(30 * 60);
 const MEMORY: &str = "1G";
 
 /// A running guest.

@@ -11,6 +11,7 @@ mod cases;
 mod configuration;
 mod control;
 mod fetch;
+mod forwarder;
 mod image;
 mod isolate;
 mod machine;
@@ -22,7 +23,7 @@ mod run;
 mod traffic;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -60,12 +61,13 @@ pub fn run(arguments: &LabArgs) -> Result<ExitCode> {
     let all = cases::all();
     if arguments.list {
         for case in &all {
-            println!("{:<34} {:<10} {}", case.name, case.configuration.to_string(), case.shows);
+            let waits = if case.waits() { " (waits: not run unless named)" } else { "" };
+            println!("{:<27} {:<9} {}{waits}", case.name, case.configuration.to_string(), case.shows);
         }
         return Ok(ExitCode::SUCCESS);
     }
     let names = chosen(&all, &arguments.cases)?;
-    let root = workspace()?;
+    let root = crate::workspace()?;
     let logs = root.join("target/lab/logs");
     cache::remove_folder(&logs)?;
     cache::create_folder(&logs)?;
@@ -114,14 +116,7 @@ fn chosen(all: &[cases::Case], wanted: &[String]) -> Result<Vec<String>> {
         }
     }
     if wanted.is_empty() {
-        names.extend(all.iter().map(|case| case.name));
+        names.extend(all.iter().filter(|case| !case.waits()).map(|case| case.name));
     }
     Ok(names.into_iter().map(str::to_owned).collect())
-}
-
-/// The folder of the workspace that this program was built from.
-fn workspace() -> Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = manifest.parent().context("xtask lies in no workspace")?;
-    Ok(root.to_owned())
 }

@@ -13,6 +13,9 @@ use super::machine::Machine;
 use super::plan::Plan;
 use crate::tool;
 
+/// What a case's place in the kernel's log begins with.
+const MARK: &str = "ringway-lab: case ";
+
 /// Runs the plan's cases and returns whether all passed.
 pub fn all(plan: &Plan) -> Result<bool> {
     let accelerator = match plan.accelerator {
@@ -67,7 +70,7 @@ fn run_configuration(
             }
         }
         let Some(running) = &mut machine else { continue };
-        let outcome = guarded(case, running);
+        let outcome = begin(case, running).and_then(|()| guarded(case, running));
         let time = tool::seconds(start.elapsed());
         match outcome {
             Ok(()) => {
@@ -93,6 +96,11 @@ fn run_configuration(
     }
 }
 
+/// Marks the place in the kernel's log where the case begins, and forgets the last one's programs.
+fn begin(case: &Case, machine: &mut Machine) -> Result<()> {
+    machine.check(&format!("echo '{MARK}{}' > /dev/kmsg; rm -f /run/lab/*.err", case.name)).map(|_| ())
+}
+
 /// A case that panics has failed; the others go on.
 fn guarded(case: &Case, machine: &mut Machine) -> Result<()> {
     let run = std::panic::AssertUnwindSafe(|| (case.run)(machine));
@@ -105,13 +113,14 @@ fn guarded(case: &Case, machine: &mut Machine) -> Result<()> {
 /// Prints and keeps what a person needs to understand a failure.
 fn explain(plan: &Plan, case: &Case, machine: &mut Machine) {
     if machine.answers()
-        && let Ok(answer) = machine.run("dmesg | tail -n 60; tail -n 40 /run/lab/*.err 2> /dev/null")
+        && let Ok(answer) = machine.run("dmesg; tail -n 40 /run/lab/*.err 2> /dev/null")
     {
         let path = plan.logs.join(format!("{}.guest", case.name));
         if fs::write(&path, &answer.output).is_ok() {
             println!("      the kernel's and the programs' last lines are in {}", path.display());
         }
-        println!("{}", indented(&tool::last_lines(&answer.output, 25)));
+        let since = answer.output.rsplit_once(MARK).map_or(answer.output.as_str(), |(_, since)| since);
+        println!("{}", indented(&tool::last_lines(since, 25)));
     }
     println!("      console, kept in {}:", machine.console().display());
     println!("{}", indented(&machine.console_tail(15)));

@@ -4,14 +4,13 @@
 //! `network` and `transport` go on. A header is taken off the front of what is left only when it is there in
 //! whole.
 
-use super::network;
 use super::store::Store;
+use super::{metadata, network};
 use crate::bytes::{half, pair, quarters, word};
-use crate::layout::{At, Layout};
+use crate::layout::{At, Layout, MAX_PACKET_WORDS, bits, union};
 use crate::metadata::{Metadata, PacketType, VlanLimit};
 use crate::miniflow::Miniflow;
-use crate::outcome::{Extraction, Reason};
-use crate::tunnel::Tunnel;
+use crate::outcome::{Extraction, Found, Reason};
 
 /// Ethernet type of what has none (`FLOW_DL_TYPE_NONE`).
 const TYPE_NONE: u16 = 0x05ff;
@@ -82,7 +81,7 @@ pub(super) struct Tracked<'a> {
 }
 
 impl Tracked<'_> {
-    /// Takes over the original protocol. The third byte of four, after identifier and state.
+    /// Takes over the original protocol, which lies behind identifier and state.
     #[inline(always)]
     pub(super) fn set_protocol(&mut self, protocol: u8) {
         self.protocol = protocol;
@@ -92,17 +91,7 @@ impl Tracked<'_> {
     }
 }
 
-impl Extraction {
-    /// Ends the extraction: `reason` at `offset`.
-    #[inline(always)]
-    pub(super) fn stop(mut self, reason: Reason, offset: usize) -> Extraction {
-        self.reason = reason;
-        self.offset = offset as u32;
-        self
-    }
-}
-
-/// Extracts whatever it is.
+/// Extracts whatever it is, with whatever metadata.
 #[inline(never)]
 pub(super) fn extract<L: Layout>(
     packet: &[u8],
@@ -111,92 +100,69 @@ pub(super) fn extract<L: Layout>(
     vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
 ) -> Extraction {
-    let mut store = Store::new(&mut flow.values);
-    let tracked = push_metadata::<L>(&mut store, metadata, packet_type);
-    let mut rest = Rest { bytes: packet, offset: 0 };
-    let mut extraction = Extraction::NONE;
+    let (map, before, connection) = metadata::push::<L>(&mut flow.values, metadata, packet_type);
+    let (front, room) = flow.values.split_at_mut(before.min(MAX_PACKET_WORDS));
+    let tracked = connection.map(|at| Tracked {
+        word: front.get_mut(at),
+        is_ipv6: metadata.ct_tuple_is_ipv6 != 0,
+        tuple: &metadata.ct_tuple,
+        protocol: 0,
+        ports: 0,
+    });
+    let mut store = Store { room, map };
+    let found = push_packet::<L>(&mut store, packet, packet_type, vlan_limit, tracked);
+    flow.map = store.map;
+    found.finish()
+}
 
+/// Extracts an Ethernet frame of any shape that came with plain metadata.
+#[inline(never)]
+pub(super) fn frame<L: Layout>(
+    packet: &[u8],
+    _packet_type: PacketType,
+    metadata: &Metadata,
+    vlan_limit: VlanLimit,
+    flow: &mut Miniflow<L>,
+) -> Extraction {
+    let [input, kind, room @ ..] = &mut flow.values;
+    *input = pair(metadata.datapath_hash, metadata.in_port);
+    *kind = pair(0, PacketType::ETHERNET.to_network_order());
+    let map = union(bits(At::<L>::INPUT, 1), bits(At::<L>::PACKET_TYPE, 1));
+    let mut store = Store { room, map };
+    let found = push_packet::<L>(&mut store, packet, PacketType::ETHERNET, vlan_limit, None);
+    flow.map = store.map;
+    found.finish()
+}
+
+/// Pushes all that the packet's bytes say.
+#[inline(always)]
+fn push_packet<L: Layout>(
+    store: &mut Store<'_>,
+    packet: &[u8],
+    packet_type: PacketType,
+    vlan_limit: VlanLimit,
+    tracked: Option<Tracked<'_>>,
+) -> Found {
+    let mut rest = Rest { bytes: packet, offset: 0 };
+    let mut found = Found::NOTHING;
     let ethernet_type = if packet_type == PacketType::ETHERNET {
-        match push_ethernet::<L>(&mut store, &mut rest, vlan_limit, &mut extraction) {
+        match push_ethernet::<L>(store, &mut rest, vlan_limit, &mut found) {
             Some(ethernet_type) => ethernet_type,
-            None => {
-                flow.map = store.map;
-                return extraction.stop(Reason::EthernetTruncated, 0);
-            }
+            None => return found.stop(Reason::EthernetTruncated, 0),
         }
     } else {
         let ethernet_type = packet_type.value();
         store.push(At::<L>::ETHERNET_TYPE, [pair(0, quarters(ethernet_type.to_be(), 0))]);
         ethernet_type
     };
-
     if ethernet_type == TYPE_MPLS || ethernet_type == TYPE_MPLS_MULTICAST {
-        extraction.layers.mpls = rest.offset as u16;
-        if !push_mpls::<L>(&mut store, &mut rest) {
-            extraction = extraction.stop(Reason::MplsUnterminated, rest.offset);
-        }
+        found.layers.mpls = rest.offset as u16;
+        let ended = push_mpls::<L>(store, &mut rest);
+        found.layers.network = rest.offset as u16;
+        return if ended { found } else { found.stop(Reason::MplsUnterminated, rest.offset) };
     }
-    extraction.layers.network = rest.offset as u16;
-    let extraction = network::push::<L>(&mut store, ethernet_type, rest, extraction, tracked);
-    flow.map = store.map;
-    extraction
-}
-
-/// Pushes the metadata's words.
-#[inline(always)]
-fn push_metadata<'a, L: Layout>(
-    store: &mut Store<'a>,
-    metadata: &'a Metadata,
-    packet_type: PacketType,
-) -> Option<Tracked<'a>> {
-    if metadata.tunnel.destination_bits() != 0 {
-        push_tunnel::<L>(store, &metadata.tunnel);
-    }
-    if metadata.priority | metadata.mark != 0 {
-        store.push(At::<L>::PRIORITY, [pair(metadata.priority, metadata.mark)]);
-    }
-    store.push(At::<L>::INPUT, [pair(metadata.datapath_hash, metadata.in_port)]);
-    let packet_type = packet_type.to_network_order();
-    if metadata.ct_state == 0 {
-        if metadata.recirculation != 0 {
-            store.push(At::<L>::RECIRCULATION, [pair(metadata.recirculation, 0)]);
-        }
-        store.push(At::<L>::PACKET_TYPE, [pair(0, packet_type)]);
-        return None;
-    }
-    let state = quarters(u16::from_ne_bytes([metadata.ct_state, 0]), metadata.ct_zone);
-    let word = store.push_open(At::<L>::RECIRCULATION, pair(metadata.recirculation, state));
-    store.push(At::<L>::PACKET_TYPE, [pair(metadata.ct_mark, packet_type)]);
-    if metadata.ct_label != [0; 2] {
-        store.push(At::<L>::CT_LABEL, metadata.ct_label);
-    }
-    Some(Tracked {
-        word,
-        is_ipv6: metadata.ct_tuple_is_ipv6 != 0,
-        tuple: &metadata.ct_tuple,
-        protocol: 0,
-        ports: 0,
-    })
-}
-
-/// Pushes a tunnel: its fixed part, then the options in the form they have.
-#[inline(never)]
-fn push_tunnel<L: Layout>(store: &mut Store<'_>, tunnel: &Tunnel) {
-    store.push(At::<L>::TUNNEL, tunnel.fixed_words());
-    if tunnel.has_raw_options() {
-        if tunnel.raw_length() != 0 {
-            store.push(At::<L>::TUNNEL_OPTIONS, [tunnel.presence()]);
-            for (index, word) in tunnel.raw_words().enumerate() {
-                store.write([word]);
-                store.mark_variable(index.wrapping_add(At::<L>::TUNNEL_OPTIONS + 2));
-            }
-        }
-    } else if tunnel.presence() != 0 {
-        for (index, word) in tunnel.option_words().enumerate() {
-            store.write([word]);
-            store.mark_variable(index.wrapping_add(At::<L>::TUNNEL_OPTIONS));
-        }
-    }
+    found.layers.network = rest.offset as u16;
+    network::push::<L>(store, ethernet_type, rest, found, tracked)
 }
 
 #[inline(always)]
@@ -210,59 +176,55 @@ fn push_ethernet<L: Layout>(
     store: &mut Store<'_>,
     rest: &mut Rest<'_>,
     vlan_limit: VlanLimit,
-    extraction: &mut Extraction,
+    found: &mut Found,
 ) -> Option<u16> {
     let header = rest.peek::<14>()?;
     let (destination, source) = (word(header, 0), half(header, 8));
     rest.skip(12)?;
     let mut tags = [0u32; 2];
-    let mut count = 0usize;
     for tag in tags.iter_mut().take(vlan_limit.tags() as usize) {
-        let Some(ethernet_type) = rest.peek::<2>() else { break };
-        if !is_tag(u16::from_be_bytes(*ethernet_type)) {
+        let Some(field) = rest.peek::<2>() else { break };
+        if !is_tag(u16::from_be_bytes(*field)) {
             break;
         }
         let Some(bytes) = rest.peek::<6>() else {
-            *extraction = extraction.stop(Reason::VlanTruncated, rest.offset);
+            *found = found.stop(Reason::VlanTruncated, rest.offset);
             break;
         };
         *tag = half(bytes, 0) | u32::from_ne_bytes([0, 0, 0x10, 0]);
         rest.skip(4)?;
-        count = count.wrapping_add(1);
     }
     let at = rest.offset;
-    let field = u16::from_be_bytes(*rest.take::<2>()?);
-    let ethernet_type = if field >= TYPE_MINIMUM {
-        field
-    } else {
-        let ethernet_type = snap(rest);
+    let mut ethernet_type = u16::from_be_bytes(*rest.take::<2>()?);
+    if ethernet_type < TYPE_MINIMUM {
+        ethernet_type = match snap(rest.bytes) {
+            Some(snap_type) => {
+                rest.skip(8)?;
+                snap_type
+            }
+            None => TYPE_NONE,
+        };
         if ethernet_type == TYPE_NONE {
-            *extraction = extraction.stop(Reason::NotSnap, at);
+            *found = found.stop(Reason::NotSnap, at);
         }
-        ethernet_type
-    };
+    }
     store.push(At::<L>::ETHERNET, [destination, pair(source, quarters(ethernet_type.to_be(), 0))]);
-    if count != 0 {
+    // A tag that is there has the presence bit, so the first isn't 0.
+    if tags[0] != 0 {
         store.push(At::<L>::VLANS, [pair(tags[0], tags[1])]);
     }
     Some(ethernet_type)
 }
 
-/// The Ethernet type in a SNAP header, which it takes off, or "none".
+/// The Ethernet type in a SNAP header, or "none" if what it has is a length; `None` without such a header.
 #[inline(never)]
-fn snap(rest: &mut Rest<'_>) -> u16 {
-    let Some(header) = rest.peek::<8>() else { return TYPE_NONE };
-    let [a, b, c, d, e, f, high, low] = *header;
+fn snap(bytes: &[u8]) -> Option<u16> {
+    let &[a, b, c, d, e, f, high, low] = bytes.first_chunk::<8>()?;
     if [a, b, c, d, e, f] != SNAP {
-        return TYPE_NONE;
+        return None;
     }
-    if rest.skip(8).is_none() {
-        return TYPE_NONE;
-    }
-    match u16::from_be_bytes([high, low]) {
-        ethernet_type if ethernet_type >= TYPE_MINIMUM => ethernet_type,
-        _ => TYPE_NONE,
-    }
+    let ethernet_type = u16::from_be_bytes([high, low]);
+    Some(if ethernet_type >= TYPE_MINIMUM { ethernet_type } else { TYPE_NONE })
 }
 
 /// Takes the label stack off and pushes its first three labels. False if it doesn't end.

@@ -5,7 +5,7 @@ use super::store::Store;
 use super::transport::type_and_code;
 use crate::bytes::{half, pair, quarters, word};
 use crate::layout::{At, Layout};
-use crate::outcome::{Extraction, Reason};
+use crate::outcome::{Found, Reason};
 
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -24,27 +24,27 @@ pub(super) fn push<L: Layout>(
     store: &mut Store<'_>,
     mut rest: Rest<'_>,
     original: u32,
-    extraction: Extraction,
-) -> Extraction {
+    found: Found,
+) -> Found {
     let at = rest.offset;
-    let Some(message) = rest.take::<8>() else { return extraction.stop(Reason::Icmpv6Truncated, at) };
+    let Some(message) = rest.take::<8>() else { return found.stop(Reason::Icmpv6Truncated, at) };
     let kind = type_and_code(message);
     if !is_neighbour_discovery(message[0], message[1]) {
         store.push(At::<L>::TRANSPORT, [pair(kind, original)]);
-        return extraction;
+        return found;
     }
     let Some(target) = rest.take::<16>() else {
         push_addresses::<L>(store, &Options::default());
         push_message::<L>(store, kind, half(message, 4));
-        return extraction.stop(Reason::NdTargetTruncated, rest.offset);
+        return found.stop(Reason::NdTargetTruncated, rest.offset);
     };
-    let (options, extraction) = read_options(rest, extraction);
+    let (options, found) = read_options(rest, found);
     if !options.invalid {
         store.push(At::<L>::ND_TARGET, [word(target, 0), word(target, 8)]);
     }
     push_addresses::<L>(store, &options);
     push_message::<L>(store, kind, half(message, 4));
-    extraction
+    found
 }
 
 /// What the options say: hardware addresses as six bytes of a word, and which came first.
@@ -58,12 +58,12 @@ struct Options {
 
 /// Reads options until they end, one makes no sense, or one comes twice.
 #[inline(always)]
-fn read_options(mut rest: Rest<'_>, extraction: Extraction) -> (Options, Extraction) {
+fn read_options(mut rest: Rest<'_>, found: Found) -> (Options, Found) {
     let mut options = Options::default();
     while let Some(option) = rest.peek::<8>() {
         let length = usize::from(option[1]).wrapping_mul(8);
         if length == 0 || rest.bytes.len() < length {
-            return (options, extraction.stop(Reason::NdOptionLength, rest.offset));
+            return (options, found.stop(Reason::NdOptionLength, rest.offset));
         }
         let kind = option[0];
         if length == 8 && (kind == SOURCE_ADDRESS || kind == TARGET_ADDRESS) {
@@ -71,7 +71,7 @@ fn read_options(mut rest: Rest<'_>, extraction: Extraction) -> (Options, Extract
             // An address of zeros counts as none, so one more of the kind is let through.
             if *address != 0 {
                 let options = Options { first: options.first, invalid: true, ..Options::default() };
-                return (options, extraction.stop(Reason::NdOptionTwice, rest.offset));
+                return (options, found.stop(Reason::NdOptionTwice, rest.offset));
             }
             let [_, _, a, b, c, d, e, f] = *option;
             *address = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]) & ADDRESS;
@@ -83,7 +83,7 @@ fn read_options(mut rest: Rest<'_>, extraction: Extraction) -> (Options, Extract
             break;
         }
     }
-    (options, extraction)
+    (options, found)
 }
 
 /// The two hardware addresses side by side, then the kind of the first option.

@@ -6,7 +6,7 @@ use super::store::Store;
 use super::transport;
 use crate::bytes::{half, number, word};
 use crate::layout::{At, Layout};
-use crate::outcome::{Extraction, Protocols, Reason};
+use crate::outcome::{Found, Protocols, Reason};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -18,20 +18,20 @@ const DESTINATION: u8 = 60;
 pub(super) fn push<L: Layout>(
     store: &mut Store<'_>,
     mut rest: Rest<'_>,
-    mut extraction: Extraction,
+    mut found: Found,
     mut tracked: Option<Tracked<'_>>,
-) -> Extraction {
+) -> Found {
     let start = rest.offset;
-    let Some(header) = rest.take::<40>() else { return extraction.stop(Reason::Ipv6Truncated, start) };
+    let Some(header) = rest.take::<40>() else { return found.stop(Reason::Ipv6Truncated, start) };
     let payload = number(header, 4);
     let padding = rest.bytes.len().wrapping_sub(payload);
     if payload > rest.bytes.len() {
-        return extraction.stop(Reason::Ipv6PayloadLength, start);
+        return found.stop(Reason::Ipv6PayloadLength, start);
     }
     if padding > 0xffff {
-        return extraction.stop(Reason::PaddingTooLong, start);
+        return found.stop(Reason::PaddingTooLong, start);
     }
-    extraction.layers.padding = padding as u16;
+    found.layers.padding = padding as u16;
     rest.limit(payload);
 
     store.push(At::<L>::IPV6, [word(header, 8), word(header, 16), word(header, 24), word(header, 32)]);
@@ -43,7 +43,7 @@ pub(super) fn push<L: Layout>(
             tracked.ports = half(tuple, 32);
         }
     }
-    extraction.protocols = Protocols::IPV6;
+    found.protocols = Protocols::IPV6;
 
     let label = half(header, 0);
     let mut network = Network {
@@ -54,9 +54,9 @@ pub(super) fn push<L: Layout>(
         protocol: header[6],
     };
     if skip_extensions(&mut rest, &mut network).is_none() {
-        return extraction.stop(Reason::Ipv6ExtensionTruncated, rest.offset);
+        return found.stop(Reason::Ipv6ExtensionTruncated, rest.offset);
     }
-    transport::push::<L>(store, rest, network, extraction, tracked)
+    transport::push::<L>(store, rest, network, found, tracked)
 }
 
 /// Takes extension headers off until something else comes, in any order and number.

@@ -4,18 +4,14 @@
 //! position is ever computed, and a push into a full store is dropped: it can't happen (the fields that can
 //! occur together take at most 71 words, see the test in `general`), and if it did it would not be a panic.
 
-use crate::layout::{MAX_PACKET_WORDS, bits, union};
+use crate::layout::{bits, union};
 
 pub(super) struct Store<'a> {
-    room: &'a mut [u64],
+    pub(super) room: &'a mut [u64],
     pub(super) map: [u64; 2],
 }
 
-impl<'a> Store<'a> {
-    pub(super) fn new(values: &'a mut [u64; MAX_PACKET_WORDS]) -> Self {
-        Store { room: values, map: [0; 2] }
-    }
-
+impl Store<'_> {
     /// Marks `count` words from `first` as present. The map's words are constants once this is inlined.
     #[inline(always)]
     pub(super) fn mark(&mut self, first: usize, count: usize) {
@@ -27,16 +23,6 @@ impl<'a> Store<'a> {
     pub(super) fn push<const N: usize>(&mut self, first: usize, words: [u64; N]) {
         self.write(words);
         self.mark(first, N);
-    }
-
-    /// Writes one word, and hands it out to be changed later.
-    #[inline(always)]
-    pub(super) fn push_open(&mut self, index: usize, word: u64) -> Option<&'a mut u64> {
-        let (first, rest) = core::mem::take(&mut self.room).split_first_mut()?;
-        *first = word;
-        self.room = rest;
-        self.mark(index, 1);
-        Some(first)
     }
 
     /// Writes `N` words without marking them.

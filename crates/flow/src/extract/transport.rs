@@ -6,7 +6,7 @@ use super::network::{FRAGMENT_LATER, Network};
 use super::store::Store;
 use crate::bytes::{half, pair, quarter, quarters};
 use crate::layout::{At, Layout};
-use crate::outcome::{Extraction, Protocols, Reason};
+use crate::outcome::{Found, Protocols, Reason};
 
 pub(super) const ICMP: u8 = 1;
 const IGMP: u8 = 2;
@@ -21,10 +21,10 @@ pub(super) fn push<L: Layout>(
     store: &mut Store<'_>,
     rest: Rest<'_>,
     network: Network,
-    mut extraction: Extraction,
+    mut found: Found,
     tracked: Option<Tracked<'_>>,
-) -> Extraction {
-    extraction.layers.transport = rest.offset as u16;
+) -> Found {
+    found.layers.transport = rest.offset as u16;
     let Network { label, fragment, service, time_to_live, protocol } = network;
     store.push(
         At::<L>::NETWORK,
@@ -42,44 +42,44 @@ pub(super) fn push<L: Layout>(
         {
             push_original_ports::<L>(store, &tracked, &rest);
         }
-        return extraction;
+        return found;
     }
     match protocol {
         TCP => {
-            let Some(tcp) = rest.peek::<20>() else { return extraction.stop(Reason::TcpTruncated, at) };
+            let Some(tcp) = rest.peek::<20>() else { return found.stop(Reason::TcpTruncated, at) };
             let offset = usize::from(tcp[12] >> 4).wrapping_mul(4);
             if offset < 20 || offset > rest.bytes.len() {
-                return extraction.stop(Reason::TcpDataOffset, at);
+                return found.stop(Reason::TcpDataOffset, at);
             }
             let flags = quarter(tcp, 12) & u16::from_ne_bytes([0x0f, 0xff]);
             store.push(At::<L>::TCP_FLAGS, [pair(0, quarters(flags, 0))]);
             store.push(At::<L>::TRANSPORT, [pair(half(tcp, 0), original)]);
-            extraction.protocols = extraction.protocols.with(Protocols::TCP);
+            found.protocols = found.protocols.with(Protocols::TCP);
         }
         UDP => {
-            let Some(udp) = rest.peek::<8>() else { return extraction.stop(Reason::UdpTruncated, at) };
+            let Some(udp) = rest.peek::<8>() else { return found.stop(Reason::UdpTruncated, at) };
             store.push(At::<L>::TRANSPORT, [pair(half(udp, 0), original)]);
-            extraction.protocols = extraction.protocols.with(Protocols::UDP);
+            found.protocols = found.protocols.with(Protocols::UDP);
         }
         SCTP => {
-            let Some(sctp) = rest.peek::<12>() else { return extraction.stop(Reason::SctpTruncated, at) };
+            let Some(sctp) = rest.peek::<12>() else { return found.stop(Reason::SctpTruncated, at) };
             store.push(At::<L>::TRANSPORT, [pair(half(sctp, 0), original)]);
-            extraction.protocols = extraction.protocols.with(Protocols::SCTP);
+            found.protocols = found.protocols.with(Protocols::SCTP);
         }
         ICMP => {
-            let Some(icmp) = rest.peek::<8>() else { return extraction.stop(Reason::IcmpTruncated, at) };
+            let Some(icmp) = rest.peek::<8>() else { return found.stop(Reason::IcmpTruncated, at) };
             store.push(At::<L>::TRANSPORT, [pair(type_and_code(icmp), original)]);
         }
         IGMP => {
-            let Some(igmp) = rest.peek::<8>() else { return extraction.stop(Reason::IgmpTruncated, at) };
+            let Some(igmp) = rest.peek::<8>() else { return found.stop(Reason::IgmpTruncated, at) };
             let original = if L::CONNECTION_PORTS_ON_IGMP { original } else { 0 };
             store.push(At::<L>::TRANSPORT, [pair(type_and_code(igmp), original)]);
             store.push(At::<L>::IGMP, [pair(half(igmp, 4), 0)]);
         }
-        ICMPV6 => return icmpv6::push::<L>(store, rest, original, extraction),
+        ICMPV6 => return icmpv6::push::<L>(store, rest, original, found),
         _ => {}
     }
-    extraction
+    found
 }
 
 /// Type and code in the places of the ports, as 16-bit numbers.

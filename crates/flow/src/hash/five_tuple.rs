@@ -3,7 +3,7 @@
 use super::HashKind;
 use crate::key::FlowKey;
 use crate::layout::{At, Layout};
-use crate::miniflow::Miniflow;
+use crate::miniflow::{Miniflow, word_of};
 
 const TYPE_IPV4: u16 = 0x0800;
 const TYPE_ARP: u16 = 0x0806;
@@ -25,6 +25,20 @@ impl<L: Layout> FlowKey<L> {
     pub fn hash_five_tuple<H: HashKind>(&self, basis: u32) -> u32 {
         hash::<H, L>(|index| self.word(index), basis)
     }
+}
+
+/// `miniflow_hash_5tuple()` of a map and the words that it says are present.
+#[inline]
+#[must_use]
+pub fn hash_five_tuple_of_words<H: HashKind, L: Layout>(map: [u64; 2], values: &[u64], basis: u32) -> u32 {
+    hash::<H, L>(|index| word_of(map, values, index), basis)
+}
+
+/// `flow_hash_5tuple()` of a whole flow's words.
+#[inline]
+#[must_use]
+pub fn hash_five_tuple_of_flow<H: HashKind, L: Layout>(words: &[u64], basis: u32) -> u32 {
+    hash::<H, L>(|index| words.get(index).copied().unwrap_or(0), basis)
 }
 
 #[inline(always)]

@@ -14,13 +14,13 @@ impl Extraction {
     #[inline]
     #[must_use]
     pub fn rss_hash<H: HashKind>(&self, packet: &[u8]) -> Option<u32> {
-        if self.protocols.bits() & (Protocols::TCP.bits() | Protocols::UDP.bits()) == 0 {
+        if self.protocols().bits() & (Protocols::TCP.bits() | Protocols::UDP.bits()) == 0 {
             return None;
         }
-        let network = packet.get(usize::from(self.layers.network)..)?;
-        let ports = packet.get(usize::from(self.layers.transport)..)?.first_chunk::<4>()?;
+        let network = packet.get(usize::from(self.layers().network)..)?;
+        let ports = packet.get(usize::from(self.layers().transport)..)?.first_chunk::<4>()?;
         let mut hash = 0;
-        let protocol = if self.protocols.contains(Protocols::IPV4) {
+        let protocol = if self.protocols().contains(Protocols::IPV4) {
             let header = network.first_chunk::<20>()?;
             let [source, destination] = [12, 16].map(|at| half(header, at));
             hash = H::add(H::add(hash, source), destination);

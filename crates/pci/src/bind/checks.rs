@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::address::Address;
+use crate::doctor::no_iommu;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::sysfs::{FunctionInfo, Group, Member};
@@ -40,9 +41,9 @@ pub(crate) fn bypasses_iommu(kernel: &dyn Kernel, function: &FunctionInfo) -> Op
                 sysfs.link_name(path.join("driver"))?;
                 sysfs
                     .read_optional(path.join("features"))?
-                    .bytes()
-                    .nth(ACCESS_PLATFORM)
-                    .map(|bit| bit == b'1')
+                    .as_bytes()
+                    .get(ACCESS_PLATFORM)
+                    .map(|bit| *bit == b'1')
             };
             let without =
                 sysfs.virtio_devices(function.address).into_iter().filter_map(offers).any(|bit| !bit);
@@ -111,7 +112,7 @@ fn uses(kernel: &dyn Kernel, function: &FunctionInfo) -> Result<(Vec<String>, BT
 /// The function's group, refused if anything but `taken` keeps user space from having it.
 pub(crate) fn viable_group(kernel: &dyn Kernel, function: &FunctionInfo, taken: &[Address]) -> Result<Group> {
     let address = function.address;
-    let group = kernel.sysfs().group_of(function)?.ok_or(Error::NoIommu { address })?;
+    let group = kernel.sysfs().group_of(function)?.ok_or_else(|| no_iommu(kernel.sysfs(), address))?;
     let blockers: Vec<&Member> = group.blockers().filter(|member| !taken.contains(&member.address)).collect();
     if blockers.is_empty() {
         return Ok(group);

@@ -40,6 +40,7 @@ pub fn plan_unbind(kernel: &dyn Kernel, request: &UnbindRequest) -> Result<Plan>
         refuse_held(kernel, function)?;
         give(kernel, request, function, &mut plan);
     }
+    plan.notes.extend(left_unusable(kernel, &functions)?);
     for function in &functions {
         forget(kernel, request, function, &mut plan);
     }
@@ -90,6 +91,8 @@ fn given_functions(kernel: &dyn Kernel, request: &UnbindRequest) -> Result<Vec<F
             functions.push(sysfs.function(*address)?);
         }
     }
+    // In the order in which the kernel named their interfaces, as a rule, so that they get the same names again.
+    functions.sort_by_key(|function| function.address);
     Ok(functions)
 }
 
@@ -103,6 +106,24 @@ fn refuse_held(kernel: &dyn Kernel, function: &FunctionInfo) -> Result<()> {
     }
     let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
     Err(Error::Held { address: function.address, node: group.node(), holders: holders.join(", ") })
+}
+
+/// Tells of functions that stay on vfio-pci but whose group is no longer viable once others of it have gone back.
+fn left_unusable(kernel: &dyn Kernel, going: &[FunctionInfo]) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for function in going {
+        let Some(group) = kernel.sysfs().group_of(function)? else { continue };
+        for member in &group.members {
+            let stays = !going.iter().any(|going| going.address == member.address);
+            if stays && member.driver.as_deref() == Some(VFIO_DRIVER) {
+                notes.push(format!(
+                    "{} stays on vfio-pci but can't be opened: {} is in the same IOMMU group",
+                    member.address, function.address
+                ));
+            }
+        }
+    }
+    Ok(notes)
 }
 
 /// The steps that give one function back.

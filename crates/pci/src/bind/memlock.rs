@@ -17,20 +17,23 @@ pub(crate) struct Raise {
     pub(crate) note: String,
 }
 
-/// Plans to let `user` lock `wanted` bytes (`None`: without limit).
-pub(crate) fn plan(kernel: &dyn Kernel, user: &User, wanted: Option<u64>) -> Raise {
-    let line = persist::limits_line(user, wanted);
+/// Plans to let `user` lock `wanted` bytes (`None`: without limit); `lasting` if a limits file is written as well.
+pub(crate) fn plan(kernel: &dyn Kernel, user: &User, wanted: Option<u64>, lasting: bool) -> Raise {
     let found = kernel.sysfs().nearest_ancestor(kernel.process_id(), user.id);
     let found = found.and_then(|process| Some((kernel.sysfs().memlock(process.id)?, process)));
     let Some((before, process)) = found else {
-        return Raise {
-            step: None,
-            note: format!(
-                "locked memory: no process above this one belongs to {user}, so no limit was raised. It needs the \
-                 line `{line}` in {}/ and a new login (--persist writes it)",
+        let nobody =
+            format!("locked memory: no process above this one belongs to {user}, so no limit was raised");
+        let note = if lasting {
+            format!("{nobody}; the limits file holds from the next login on")
+        } else {
+            let line = persist::limits_line(user, wanted);
+            format!(
+                "{nobody}. It needs the line `{line}` in {}/ and a new login (--persist writes it)",
                 persist::LIMITS
-            ),
+            )
         };
+        return Raise { step: None, note };
     };
     let limit = before.raised_to(wanted);
     if limit == before {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::address::Address;
+use crate::doctor::no_iommu;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Ownership};
 use crate::sysfs::{FunctionInfo, User, VFIO_DRIVER};
@@ -44,6 +45,9 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
     let mut groups = Vec::new();
     for (function, _) in &taken {
         let address = function.address;
+        if kernel.sysfs().group_of(function)?.is_none() {
+            return Err(no_iommu(kernel.sysfs(), address));
+        }
         if let Some(reason) = checks::bypasses_iommu(kernel, function) {
             return Err(Error::BypassesIommu { address, reason });
         }
@@ -71,8 +75,10 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
             plan.steps.push(Step::WriteFile { path: persist::rule_path(address), contents });
         }
     }
+    // The last first, so that an undoing gives the first back first, and interfaces get the names that the kernel gave
+    // them in that order.
+    plan.steps.extend(taken.iter().rev().flat_map(|(function, _)| take(function)));
     for (function, companion_of) in &taken {
-        plan.steps.extend(take(function));
         if !companion_of.is_empty() {
             plan.notes.push(format!(
                 "{} ({}) comes along: it is in the same IOMMU group",
@@ -96,7 +102,7 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
             let contents = persist::limits(user, request.memlock);
             plan.steps.push(Step::WriteFile { path: persist::limits_path(user.id), contents });
         }
-        let raise = memlock::plan(kernel, user, request.memlock);
+        let raise = memlock::plan(kernel, user, request.memlock, request.persist);
         plan.steps.extend(raise.step);
         plan.notes.push(raise.note);
     } else {
@@ -129,10 +135,7 @@ fn taken_functions(
 ) -> Result<Vec<(FunctionInfo, Vec<Address>)>> {
     let mut taken: Vec<(FunctionInfo, Vec<Address>)> =
         named.iter().map(|function| (function.clone(), Vec::new())).collect();
-    if !whole_group {
-        return Ok(taken);
-    }
-    for function in named {
+    for function in named.iter().filter(|_| whole_group) {
         let Some(group) = kernel.sysfs().group_of(function)? else { continue };
         for member in group.members {
             if named.iter().any(|named| named.address == member.address) {
@@ -149,6 +152,7 @@ fn taken_functions(
             }
         }
     }
+    taken.sort_by_key(|(function, _)| function.address);
     Ok(taken)
 }
 

@@ -5,14 +5,24 @@
 
 use crate::kernel::Kernel;
 use crate::sysfs::Sysfs;
+use crate::{Address, Error};
 
 use super::hints::{is_guest, processor_vendor};
 use super::{Check, Verdict};
 
+/// The error for a function that no IOMMU stands before, with what switches it on.
+pub(crate) fn no_iommu(sysfs: &Sysfs, address: Address) -> Error {
+    let remedy = iommu(sysfs).mend.unwrap_or_else(|| {
+        "other functions have one, so move the card to another slot, or switch the IOMMU on for it in the firmware's \
+         setup"
+            .to_owned()
+    });
+    Error::NoIommu { address, remedy }
+}
+
 /// Whether the IOMMU is on.
-pub(super) fn iommu(kernel: &dyn Kernel) -> Check {
+pub(super) fn iommu(sysfs: &Sysfs) -> Check {
     const NAME: &str = "IOMMU";
-    let sysfs = kernel.sysfs();
     let groups = sysfs.group_numbers().len();
     if groups > 0 {
         let units = sysfs.list("/sys/class/iommu");

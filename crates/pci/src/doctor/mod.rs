@@ -10,6 +10,8 @@ mod iommu;
 mod memory;
 mod vfio;
 
+pub(crate) use iommu::no_iommu;
+
 use serde::Serialize;
 
 use crate::kernel::Kernel;
@@ -77,7 +79,8 @@ pub struct Diagnosis {
 
 /// Examines the machine.
 pub fn examine(kernel: &dyn Kernel, needs: &Needs<'_>) -> Diagnosis {
-    let mut checks = vec![iommu::iommu(kernel), iommu::interrupt_remapping(kernel), vfio::driver(kernel)];
+    let mut checks =
+        vec![iommu::iommu(kernel.sysfs()), iommu::interrupt_remapping(kernel), vfio::driver(kernel)];
     checks.push(vfio::groups(kernel, needs));
     checks.push(vfio::rights(kernel));
     checks.push(memory::memlock(kernel, needs));

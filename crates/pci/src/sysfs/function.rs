@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Sysfs;
 use crate::address::Address;
@@ -23,10 +23,13 @@ pub struct FunctionInfo {
     /// Where it sits.
     pub address: Address,
     /// PCI vendor id.
+    #[serde(serialize_with = "four_digits")]
     pub vendor: u16,
     /// PCI device id.
+    #[serde(serialize_with = "four_digits")]
     pub device: u16,
     /// PCI class: base class, subclass and programming interface, in 24 bits.
+    #[serde(serialize_with = "six_digits")]
     pub class: u32,
     /// The kernel driver that has it, by the name `lspci` prints (`ixgbe`, `virtio-pci`, `vfio-pci`).
     pub driver: Option<String>,
@@ -38,6 +41,16 @@ pub struct FunctionInfo {
     pub numa_node: Option<u32>,
     /// The names of its network interfaces (more than one on some cards; none without a network driver).
     pub interfaces: Vec<String>,
+}
+
+// Ids go out as `lspci -n` prints them.
+
+fn four_digits<S: Serializer>(id: &u16, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:04x}"))
+}
+
+fn six_digits<S: Serializer>(class: &u32, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{class:06x}"))
 }
 
 impl FunctionInfo {

@@ -4,13 +4,13 @@
 //! back in any order. A slot whose buffer was taken is empty until a free one is lent; the device can't name an empty
 //! slot without being found out.
 
-use super::{Failure, header};
+use super::header;
 use crate::Error;
 use crate::ring::{SplitRing, flag, word};
 use crate::transport::Transport;
 use ringway_dma::{Kept, Park, Quiesced};
 use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
-use ringway_port::ReceiveCounters;
+use ringway_port::{Failure, ReceiveCounters};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl ReceiveQueue {
             let descriptor = ring.descriptors.at((*slot).into());
             if !buffers.fill((*slot).into(), &descriptor.address) {
                 return Err(Error::PoolTooSmall {
-                    device: self.failure.port.clone(),
+                    device: self.failure.port().to_owned(),
                     wanted: ring.descriptors.count(),
                     had: buffers.held() as u32,
                 });

@@ -4,13 +4,13 @@
 //! one descriptor that points at a table, where the device takes indirect descriptors, and a chain otherwise. What
 //! belongs to which descriptor is in private records; ids that come back are looked up there, in any order.
 
-use super::{Failure, header};
+use super::header;
 use crate::Error;
 use crate::ring::{SplitRing, flag, word};
 use crate::transport::Transport;
 use ringway_dma::{Descriptor, Kept, Park, Quiesced, Ring};
 use ringway_packet::{Batch, Pool, Sending, TransmitBuffers};
-use ringway_port::TransmitCounters;
+use ringway_port::{Failure, TransmitCounters};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -91,11 +91,6 @@ impl State {
     #[inline(always)]
     fn slot(&self, id: u16, n: u32) -> u32 {
         n.wrapping_mul(self.ring.descriptors.count()).wrapping_add(id.into())
-    }
-
-    #[inline(always)]
-    fn top(&self) -> Option<u16> {
-        self.stack.get(self.free.checked_sub(1)?).copied()
     }
 
     #[inline(always)]

@@ -65,9 +65,6 @@ pub(crate) trait Transport: Keeper {
     /// Lets the device reach memory.
     fn enable_dma(&self) -> Result<(), Error>;
 
-    /// How many queues the device has.
-    fn queues(&self) -> u16;
-
     /// The largest size of a queue; 0: there is no such queue.
     fn queue_maximum(&self, queue: u16) -> u16;
 

@@ -16,7 +16,6 @@ mod common {
     pub(super) const DRIVER_FEATURE_SELECT: u64 = 8;
     pub(super) const DRIVER_FEATURE: u64 = 12;
     pub(super) const CONFIG_MSIX_VECTOR: u64 = 16;
-    pub(super) const NUM_QUEUES: u64 = 18;
     pub(super) const DEVICE_STATUS: u64 = 20;
     pub(super) const CONFIG_GENERATION: u64 = 21;
     pub(super) const QUEUE_SELECT: u64 = 22;
@@ -161,10 +160,6 @@ impl Transport for ModernPci {
 
     fn enable_dma(&self) -> Result<(), Error> {
         Ok(self.function.set_bus_master(true)?)
-    }
-
-    fn queues(&self) -> u16 {
-        self.common.read16(common::NUM_QUEUES)
     }
 
     fn queue_maximum(&self, queue: u16) -> u16 {

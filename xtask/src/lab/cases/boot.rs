@@ -3,7 +3,10 @@
 use anyhow::{Result, bail};
 
 use super::Case;
-use crate::lab::configuration::{Configuration, FIRST, GROUPED, SECOND};
+use crate::lab::configuration::{
+    BYPASSING, Configuration, FIRST, FOREIGN, GROUPED, LEGACY, NOT_A_NIC, PLAIN, SECOND,
+};
+use crate::lab::forwarder;
 use crate::lab::machine::Machine;
 
 pub(super) const CASES: &[Case] = &[
@@ -36,6 +39,12 @@ pub(super) const CASES: &[Case] = &[
         shows: "the ordinary user of the guest has no capability and can gain none",
         configuration: Configuration::Iommu39,
         run: user_has_no_capability,
+    },
+    Case {
+        name: "odd-devices",
+        shows: "the devices of the refusal cases are what they are meant to be, and vfio-pci takes each of them",
+        configuration: Configuration::Iommu39,
+        run: odd_devices,
     },
     Case {
         name: "binding-for-a-user",
@@ -93,8 +102,39 @@ fn user_has_no_capability(machine: &mut Machine) -> Result<()> {
     Ok(())
 }
 
+fn odd_devices(machine: &mut Machine) -> Result<()> {
+    // The modern virtio ids are 0x1040 and the device's type: 1 is a NIC, 4 gives entropy.
+    for (address, expected, class) in [
+        (BYPASSING, "1af4:1041", "0x020000"),
+        (FOREIGN, "8086:10d3", "0x020000"),
+        (LEGACY, "1af4:1000", "0x020000"),
+        (NOT_A_NIC, "1af4:1044", "0x"),
+        (PLAIN, "1af4:1041", "0x020000"),
+        (GROUPED[0], "1af4:1041", "0x020000"),
+        (GROUPED[1], "1af4:1041", "0x020000"),
+    ] {
+        let seen = machine.check(&format!(
+            "cd /sys/bus/pci/devices/{address} && sed 's/0x//' vendor device | tr '\\n' ':'; cat class"
+        ))?;
+        if !seen.starts_with(expected) || !seen.contains(class) {
+            bail!("expected {expected} of class {class} at {address}, saw {seen}");
+        }
+        forwarder::bind(machine, &[address])?;
+        machine.check(&format!("unbind {address}"))?;
+    }
+    // Bit 33 of the features that the device offers, as the kernel took them: ACCESS_PLATFORM.
+    let mut bit = |address: &str| {
+        machine.check(&format!("await 20 test -e /sys/bus/pci/devices/{address}/virtio*/features; cut -c34 /sys/bus/pci/devices/{address}/virtio*/features"))
+    };
+    let (wired, bypassing) = (bit(FIRST)?, bit(BYPASSING)?);
+    if wired.trim() != "1" || bypassing.trim() != "0" {
+        bail!("expected ACCESS_PLATFORM at {FIRST} and not at {BYPASSING}, saw {wired}{bypassing}");
+    }
+    Ok(())
+}
+
 fn binding_for_a_user(machine: &mut Machine) -> Result<()> {
-    machine.check(&format!("bind_for_user {FIRST}"))?;
+    forwarder::bind(machine, &[FIRST])?;
     machine.check(&format!("as_user sh -c \"exec 3<> /dev/vfio/$(group_of {FIRST})\""))?;
     machine.check("as_user sh -c 'exec 3<> /dev/vfio/vfio'")?;
     let seen =

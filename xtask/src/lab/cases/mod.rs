@@ -2,6 +2,11 @@
 
 mod boot;
 mod bridge;
+mod confinement;
+mod forward;
+mod ports;
+mod refusals;
+mod restart;
 
 use anyhow::Result;
 
@@ -21,9 +26,29 @@ pub struct Case {
     pub run: fn(&mut Machine) -> Result<()>,
 }
 
+/// Beginnings of the names of cases that can't pass yet, because what they show isn't built. They are left out
+/// unless they are asked for by name.
+pub const WAITING: &[&str] = &["forward-", "restart-", "given-back", "ports", "refuses-", "confinement-"];
+
+impl Case {
+    /// Whether what it shows isn't built yet.
+    pub fn waits(&self) -> bool {
+        WAITING.iter().any(|start| self.name.starts_with(start))
+    }
+}
+
 /// All cases, in the order in which they run.
 pub fn all() -> Vec<Case> {
-    let mut cases: Vec<Case> = [boot::CASES, bridge::CASES].concat();
+    let mut cases: Vec<Case> = [
+        boot::CASES,
+        bridge::CASES,
+        forward::CASES,
+        restart::CASES,
+        ports::CASES,
+        refusals::CASES,
+        confinement::CASES,
+    ]
+    .concat();
     // Cases of one configuration share a boot.
     cases.sort_by_key(|case| case.configuration);
     cases

@@ -4,21 +4,21 @@
 LAB_USER=engineer
 
 # as_user COMMAND [ARGUMENT…]: runs it as the ordinary user, who has no capability and can gain none.
+# It may lock LAB_MEMLOCK KiB of memory.
+LAB_MEMLOCK=262144
 as_user() {
-    su -s /bin/sh "$LAB_USER" -c 'exec setpriv --nnp "$@"' -- sh "$@"
+    (
+        ulimit -l "$LAB_MEMLOCK"
+        exec su -s /bin/sh "$LAB_USER" -c 'exec setpriv --nnp "$@"' -- sh "$@"
+    )
 }
 
 # background NAME COMMAND [ARGUMENT…]: the same, in the background. Its output goes to
 # /run/lab/NAME.out and .err, its process id to .pid, its exit status, once it has ended, to .status.
+# Not by the shell's "&", which would have it ignore SIGINT.
 background() {
-    name=$1
-    shift
-    rm -f "/run/lab/$name".*
-    (
-        as_user sh -c 'echo $$ > "$0"; exec "$@"' "/run/lab/$name.pid" "$@" \
-            > "/run/lab/$name.out" 2> "/run/lab/$name.err"
-        echo $? > "/run/lab/$name.status"
-    ) &
+    rm -f "/run/lab/$1".*
+    start-stop-daemon -S -b -p "/run/lab/$1.daemon" -x /bin/sh -- /etc/lab/background.sh "$@"
 }
 
 # await SECONDS COMMAND [ARGUMENT…]: tries the command ten times a second until it succeeds or time is up.
@@ -62,7 +62,7 @@ give_to() {
 
 # bind_for_user ADDRESS…: gives functions to vfio-pci, and their groups to the ordinary user.
 bind_for_user() {
-    modprobe vfio-pci || return 1
+    modprobe vfio-pci && modprobe vfio_iommu_type1 || return 1
     for address in "$@"; do
         give_to vfio-pci "$address"
         [ "$(driver_of "$address")" = vfio-pci ] || { echo "$address: not bound to vfio-pci"; return 1; }

@@ -1,5 +1,6 @@
 //! ICMP echo from one end to the other.
 
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
@@ -30,6 +31,40 @@ pub fn without_loss(from: &Wire, to: &Wire, count: u32, size: u32) -> Result<()>
         bail!("expected \"{wanted}\" from ping, saw:\n{}", tool::last_lines(&said, 5));
     }
     Ok(())
+}
+
+/// Sends that many requests twenty a second, and doesn't ask how many were answered.
+pub fn flood(from: &Wire, to: &Wire, count: u32) -> Result<()> {
+    ping(from, to, &["-i", "0.05", "-c", &count.to_string(), "-s", "200", "-W", "1"]).map(|_| ())
+}
+
+/// Requests that go on in the background until this is dropped.
+#[derive(Debug)]
+pub struct Flood {
+    child: Child,
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a flood of requests.
+pub fn background_flood(from: &Wire, to: &Wire) -> Result<Flood> {
+    let target = to.host_address();
+    let child = from.namespace.within(|| {
+        from.busybox("ping")
+            .args(["-i", "0.002", "-s", "200", target])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| anyhow!("cannot ping {target}: {error}"))
+    })?;
+    Ok(Flood { child })
 }
 
 fn ping(from: &Wire, to: &Wire, arguments: &[&str]) -> Result<String> {
