@@ -7,6 +7,7 @@
 //! A view works from a copy of the table and keeps what the copy names: memory that was unmapped meanwhile stays
 //! mapped in the process until the view's next access, which finds the table changed.
 
+use crate::external::{Held, Table};
 use crate::lent::{Activity, Inside, LentTable, Views};
 use crate::{Fault, Iova, copy};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -64,12 +65,22 @@ pub struct DeviceView {
     generation: u64,
     entries: Vec<Entry>,
     last: usize,
+    /// Another process's memory instead of an emulated space's.
+    external: Option<Arc<RwLock<Table>>>,
 }
 
 impl DeviceView {
     pub(crate) fn new(emulation: &Arc<Emulation>) -> Self {
         let activity = emulation.views.join();
-        Self { emulation: Arc::clone(emulation), activity, generation: 0, entries: Vec::new(), last: 0 }
+        let emulation = Arc::clone(emulation);
+        Self { emulation, activity, generation: 0, entries: Vec::new(), last: 0, external: None }
+    }
+
+    /// A view of another process's memory (see `external.rs`).
+    pub(crate) fn external(table: Arc<RwLock<Table>>) -> Self {
+        let mut view = Self::new(&Emulation::new());
+        view.external = Some(table);
+        view
     }
 
     /// Starts several accesses that cost one barrier together.
@@ -79,8 +90,9 @@ impl DeviceView {
     /// that is forgotten, until the view's next access.
     #[inline]
     pub fn burst(&mut self) -> Burst<'_> {
-        let Self { emulation, activity, generation, entries, last } = self;
-        Burst { emulation, generation, entries, last, activity, inside: None }
+        let Self { emulation, activity, generation, entries, last, external } = self;
+        let external = external.as_deref().map(Held::new);
+        Burst { emulation, generation, entries, last, activity, inside: None, external }
     }
 
     /// Reads bytes.
@@ -160,6 +172,7 @@ pub struct Burst<'a> {
     activity: &'a Activity,
     /// From the first access to a buffer on.
     inside: Option<Inside<'a>>,
+    external: Option<Held<'a>>,
 }
 
 impl Burst<'_> {
@@ -168,6 +181,9 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`], with nothing read.
     pub fn read(&mut self, iova: Iova, bytes: &mut [u8]) -> Result<(), Fault> {
+        if let Some(external) = &self.external {
+            return external.read(iova, bytes);
+        }
         let length = bytes.len();
         self.access(iova, length, |place| {
             // SAFETY: `access` checked `length` bytes from `place`. They are ring memory, which everyone uses as
@@ -181,6 +197,9 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`], with nothing written.
     pub fn write(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), Fault> {
+        if let Some(external) = &self.external {
+            return external.write(iova, bytes);
+        }
         let length = bytes.len();
         self.access(iova, length, |place| {
             // SAFETY: as in `read`.
@@ -193,7 +212,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn load_u16(&mut self, iova: Iova) -> Result<u16, Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, false, |place| {
             // SAFETY: `atomic` checked the place and its alignment; both sides use atomics on it.
             unsafe { AtomicU16::from_ptr(place.cast()) }.load(Ordering::Acquire)
         })
@@ -204,7 +223,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn load_u32(&mut self, iova: Iova) -> Result<u32, Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, false, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU32::from_ptr(place.cast()) }.load(Ordering::Acquire)
         })
@@ -215,7 +234,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn load_u64(&mut self, iova: Iova) -> Result<u64, Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, false, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU64::from_ptr(place.cast()) }.load(Ordering::Acquire)
         })
@@ -226,7 +245,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn store_u16(&mut self, iova: Iova, value: u16) -> Result<(), Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, true, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU16::from_ptr(place.cast()) }.store(value, Ordering::Release);
             value
@@ -239,7 +258,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn store_u32(&mut self, iova: Iova, value: u32) -> Result<(), Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, true, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU32::from_ptr(place.cast()) }.store(value, Ordering::Release);
             value
@@ -252,7 +271,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn store_u64(&mut self, iova: Iova, value: u64) -> Result<(), Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, true, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU64::from_ptr(place.cast()) }.store(value, Ordering::Release);
             value
@@ -260,10 +279,13 @@ impl Burst<'_> {
         .map(drop)
     }
 
-    fn atomic<T>(&mut self, iova: Iova, access: impl FnOnce(*mut u8) -> T) -> Result<T, Fault> {
+    fn atomic<T>(&mut self, iova: Iova, write: bool, access: impl FnOnce(*mut u8) -> T) -> Result<T, Fault> {
         let bytes = size_of::<T>();
         if !iova.get().is_multiple_of(bytes as u64) {
             return Err(Fault::Misaligned { iova, bytes });
+        }
+        if let Some(external) = &self.external {
+            return external.place(iova, bytes, write).map(access);
         }
         self.access(iova, bytes, access)
     }
