@@ -1,1 +1,244 @@
-//! What a NIC is to a program: queues, link, statistics, errors.
+//! What a NIC is to a program, whichever driver is behind it.
+//!
+//! Opening a port gives a control handle and its queues. Each queue is owned and can go to a thread of its own;
+//! control doesn't stop them. When the last of the handles is dropped, the device is stopped, reset and given back.
+//!
+//! ```text
+//!   driver::open(function, options) ──▶ Opened { control: Box<dyn Port>,
+//!                                                receive: Vec<Box<dyn ReceiveQueue>>,
+//!                                                transmit: Vec<Box<dyn TransmitQueue>> }
+//! ```
+//!
+//! A forwarder's inner loop, for any two ports:
+//!
+//! ```
+//! use ringway_packet::Batch;
+//! use ringway_port::{Error, ReceiveQueue, TransmitQueue};
+//!
+//! fn forward(from: &mut dyn ReceiveQueue, to: &mut dyn TransmitQueue, batch: &mut Batch) -> Result<usize, Error> {
+//!     if from.receive(batch)? == 0 {
+//!         to.reclaim()?; // idle: buffers that were sent must not wait for the next packet
+//!         return Ok(0);
+//!     }
+//!     to.transmit(batch)?;
+//!     Ok(batch.clear()) // what did not fit is dropped and counted
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+mod error;
+mod failure;
+mod link;
+mod statistics;
+
+pub use error::Error;
+pub use failure::Failure;
+pub use link::{Link, MacAddress, ParseMacError};
+pub use statistics::{ReceiveCounters, ReceiveStatistics, Statistics, TransmitCounters, TransmitStatistics};
+
+use ringway_packet::{Batch, Pool};
+use std::fmt::Debug;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Ethernet's longest ordinary frame with a VLAN tag, without FCS, in bytes (IEEE 802.3, clause 3.2.7).
+pub const ETHERNET_FRAME: u32 = 1518;
+
+/// How a port is opened.
+#[derive(Clone, Debug)]
+pub struct PortOptions {
+    /// How many receive queues, at least 1.
+    pub receive_queues: u16,
+    /// How many transmit queues, at least 1.
+    pub transmit_queues: u16,
+    /// Descriptors of each receive ring: a power of two within the device's limits.
+    pub receive_ring: u32,
+    /// Descriptors of each transmit ring: a power of two within the device's limits.
+    pub transmit_ring: u32,
+    /// The longest frame to be received, without FCS, in bytes. Frames that one buffer doesn't hold come in several.
+    pub maximum_frame: u32,
+    /// Whether the receive queues get an interrupt each. Off, nothing but polling finds packets.
+    pub interrupts: bool,
+}
+
+impl Default for PortOptions {
+    fn default() -> Self {
+        Self {
+            receive_queues: 1,
+            transmit_queues: 1,
+            receive_ring: 512,
+            transmit_ring: 512,
+            maximum_frame: ETHERNET_FRAME,
+            interrupts: false,
+        }
+    }
+}
+
+/// An open port: its control handle and its queues.
+#[derive(Debug)]
+pub struct Opened {
+    /// Everything but packets.
+    pub control: Box<dyn Port>,
+    /// The receive queues, by index.
+    pub receive: Vec<Box<dyn ReceiveQueue>>,
+    /// The transmit queues, by index.
+    pub transmit: Vec<Box<dyn TransmitQueue>>,
+}
+
+/// What doesn't change while a port is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Information {
+    /// `0000:03:00.0`, `emulated:0`.
+    pub name: String,
+    /// The driver: `virtio-net`, `ixgbe`.
+    pub driver: &'static str,
+    /// The device, as a person calls it.
+    pub model: String,
+    /// The device's own Ethernet address.
+    pub mac: MacAddress,
+    /// The NUMA node that it hangs on, where known.
+    pub numa_node: Option<u32>,
+    /// What was agreed with the device, by its specification's names.
+    pub features: Vec<&'static str>,
+    /// What is in its EEPROM, as the maker names it, where the device says.
+    pub firmware: Option<String>,
+    /// The longest frame that can be received, without FCS, in bytes.
+    pub maximum_frame: u32,
+}
+
+impl Information {
+    /// What every driver knows of its port.
+    pub fn new(name: String, driver: &'static str, model: String, mac: MacAddress) -> Self {
+        Self {
+            name,
+            driver,
+            model,
+            mac,
+            numa_node: None,
+            features: Vec::new(),
+            firmware: None,
+            maximum_frame: ETHERNET_FRAME,
+        }
+    }
+}
+
+/// A port's control handle.
+pub trait Port: Send + Debug {
+    /// What doesn't change while the port is open.
+    fn information(&self) -> &Information;
+
+    /// The link as it is now.
+    ///
+    /// # Errors
+    /// When the device doesn't answer.
+    fn link(&mut self) -> Result<Link, Error>;
+
+    /// All counters, since the port was opened.
+    ///
+    /// # Errors
+    /// When the device doesn't answer.
+    fn statistics(&mut self) -> Result<Statistics, Error>;
+
+    /// Whether frames for any address are received.
+    fn is_promiscuous(&self) -> bool;
+
+    /// Receives frames for any address, or only those for this port.
+    ///
+    /// # Errors
+    /// When the device can't, or doesn't answer.
+    fn set_promiscuous(&mut self, on: bool) -> Result<(), Error>;
+
+    /// Receives all frames for groups, or only broadcasts.
+    ///
+    /// # Errors
+    /// When the device can't, or doesn't answer.
+    fn set_all_multicast(&mut self, on: bool) -> Result<(), Error> {
+        let _ = on;
+        Err(self.unsupported("receiving all multicast frames"))
+    }
+
+    /// Receives frames for one more address.
+    ///
+    /// # Errors
+    /// When the device can't, has no room for it, or doesn't answer.
+    fn add_address(&mut self, address: MacAddress) -> Result<(), Error> {
+        let _ = address;
+        Err(self.unsupported("a further address"))
+    }
+
+    /// Receives frames for that address no more.
+    ///
+    /// # Errors
+    /// When it was not added, or the device doesn't answer.
+    fn remove_address(&mut self, address: MacAddress) -> Result<(), Error> {
+        let _ = address;
+        Err(self.unsupported("a further address"))
+    }
+
+    /// Blinks a light on the card, so that a person finds it, or stops doing so.
+    ///
+    /// # Errors
+    /// When it has none, or doesn't answer.
+    fn set_identify(&mut self, on: bool) -> Result<(), Error> {
+        let _ = on;
+        Err(self.unsupported("blinking a light"))
+    }
+
+    /// The error for what this driver doesn't do.
+    fn unsupported(&self, feature: &'static str) -> Error {
+        let information = self.information();
+        Error::Unsupported {
+            port: information.name.clone(),
+            feature,
+            reason: format!("the {} driver doesn't do it", information.driver),
+        }
+    }
+
+    /// Looks after the device: whether it is still there and well. To be called now and then, about once a second.
+    ///
+    /// # Errors
+    /// When it is gone or failed.
+    fn check(&mut self) -> Result<(), Error>;
+}
+
+/// A receive queue. It owns its ring, its share of buffers and its counters.
+pub trait ReceiveQueue: Send + Debug {
+    /// Moves packets that have arrived into the room of `batch`, and says how many. Never waits.
+    ///
+    /// # Errors
+    /// When the batch is of another pool, or the device failed. Packets received before stay in the batch.
+    fn receive(&mut self, batch: &mut Batch) -> Result<usize, Error>;
+
+    /// The pool that its packets come from.
+    fn pool(&self) -> &Pool;
+
+    /// The counter that becomes readable when a packet arrives after [`enable_interrupt`](Self::enable_interrupt),
+    /// if the port was opened with interrupts.
+    fn interrupt(&self) -> Option<&Arc<OwnedFd>>;
+
+    /// Asks for an interrupt at the next packet. `false`: packets are there already, so don't wait.
+    fn enable_interrupt(&mut self) -> bool;
+
+    /// No interrupts any more, until asked for again.
+    fn disable_interrupt(&mut self);
+}
+
+/// A transmit queue. It owns its ring and its counters.
+pub trait TransmitQueue: Send + Debug {
+    /// Moves packets from the front of `batch` to the device, and says how many. What doesn't fit stays in the
+    /// batch. Never waits.
+    ///
+    /// # Errors
+    /// When the batch is of a pool that the queue was not opened with, or the device failed.
+    fn transmit(&mut self, batch: &mut Batch) -> Result<usize, Error>;
+
+    /// Takes sent buffers back, and says how many. For idle times: sending does it too.
+    ///
+    /// # Errors
+    /// When the device failed.
+    fn reclaim(&mut self) -> Result<usize, Error>;
+
+    /// How many buffers the device still has to send.
+    fn pending(&self) -> usize;
+}

@@ -1,0 +1,171 @@
+//! Pages from the kernel: memory files in huge pages where they are reserved, in ordinary pages otherwise.
+//!
+//! Always a memory file (`memfd_create(2)`), never a named one: nothing is left behind by a killed process, and
+//! another process can be handed the file. `vm-memory` owns the mapping.
+
+use crate::Error;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::Advice;
+use std::fs::File;
+use std::io;
+use vm_memory::FileOffset;
+use vm_memory::mmap::{MmapRegion, MmapRegionError};
+
+/// The pages that a region is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PageSize {
+    /// What the machine uses by default.
+    Ordinary,
+    /// 2 MiB.
+    Huge2M,
+    /// 1 GiB.
+    Huge1G,
+}
+
+impl PageSize {
+    /// The size in bytes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Ordinary => rustix::param::page_size(),
+            Self::Huge2M => 2 << 20,
+            Self::Huge1G => 1 << 30,
+        }
+    }
+
+    /// The name for a person.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ordinary => "ordinary pages",
+            Self::Huge2M => "2 MiB pages",
+            Self::Huge1G => "1 GiB pages",
+        }
+    }
+}
+
+/// Where memory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The NUMA node to take it from, if the machine has several. A wish: other nodes serve when it is full.
+    pub numa_node: Option<u32>,
+    /// The largest page that may be used. Huge pages are taken where they are reserved and no more than half
+    /// of the last one would lie idle.
+    pub largest_page: PageSize,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self { numa_node: None, largest_page: PageSize::Huge1G }
+    }
+}
+
+/// Maps at least `bytes` bytes, zeroed, in the largest pages that serve. Every page is there when it returns.
+pub(crate) fn allocate(bytes: usize, placement: Placement) -> Result<(MmapRegion, PageSize), Error> {
+    for pages in [PageSize::Huge1G, PageSize::Huge2M] {
+        let size = pages.bytes();
+        // A 40 KiB ring in a 2 MiB page would lock fifty times what it needs.
+        let fits =
+            bytes.checked_next_multiple_of(size).is_some_and(|whole| whole.saturating_sub(bytes) <= size / 2);
+        if pages <= placement.largest_page
+            && fits
+            && let Ok(region) = map(bytes, pages, placement.numa_node)
+        {
+            return Ok((region, pages));
+        }
+    }
+    let region = map(bytes, PageSize::Ordinary, placement.numa_node)?;
+    Ok((region, PageSize::Ordinary))
+}
+
+fn map(bytes: usize, pages: PageSize, numa_node: Option<u32>) -> Result<MmapRegion, Error> {
+    let failed = |source: io::Error| Error::Memory { bytes, pages: pages.name(), source };
+    let length =
+        bytes.checked_next_multiple_of(pages.bytes()).filter(|&length| length > 0).ok_or(Error::Size {
+            what: "region",
+            value: bytes as u64,
+            allowed: "1 byte up to what the address space holds",
+        })?;
+    let kind = match pages {
+        PageSize::Ordinary => MemfdFlags::empty(),
+        PageSize::Huge2M => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
+        PageSize::Huge1G => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
+    };
+    let file = memfd_create(c"ringway", MemfdFlags::CLOEXEC | kind).map_err(|errno| failed(errno.into()))?;
+    ftruncate(&file, length as u64).map_err(|errno| failed(errno.into()))?;
+    // Not MAP_NORESERVE: huge pages are then reserved here, or refused here, not by a signal later.
+    let region = MmapRegion::build(
+        Some(FileOffset::new(File::from(file), 0)),
+        length,
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_SHARED,
+    )
+    .map_err(|error| {
+        failed(match error {
+            MmapRegionError::Mmap(error) => error,
+            other => io::Error::other(other),
+        })
+    })?;
+    if let Some(node) = numa_node {
+        prefer_node(&region, node);
+    }
+    populate(&region).map_err(failed)?;
+    Ok(region)
+}
+
+/// Asks for every page now, so that a shortage is an error here and not a signal at the first touch.
+fn populate(region: &MmapRegion) -> io::Result<()> {
+    // SAFETY: the range is the mapping that `region` owns; populating changes none of its contents.
+    let populated =
+        unsafe { rustix::mm::madvise(region.as_ptr().cast(), region.size(), Advice::LinuxPopulateWrite) };
+    match populated {
+        // Kernels before 5.14 don't know the request: the pages then come when VFIO pins them.
+        Err(rustix::io::Errno::INVAL) | Ok(()) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Prefers a NUMA node for pages that don't exist yet. A wish, so a refusal (no NUMA in the kernel) is no error.
+fn prefer_node(region: &MmapRegion, node: u32) {
+    let mut mask = [0u64; 16];
+    let Some(word) = mask.get_mut(node as usize / 64) else { return };
+    *word = 1 << (node % 64);
+    let bits = mask.len().saturating_mul(64);
+    // SAFETY: mbind(2) reads `mask` for `bits` bits during the call and only sets the policy of the mapping that
+    // `region` owns.
+    unsafe {
+        libc::syscall(
+            libc::SYS_mbind,
+            region.as_ptr(),
+            region.size(),
+            libc::MPOL_PREFERRED,
+            mask.as_ptr(),
+            bits,
+            0,
+        )
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_region_takes_no_huge_page() {
+        let (region, pages) = allocate(40 << 10, Placement::default()).unwrap();
+        assert_eq!(pages, PageSize::Ordinary);
+        assert_eq!(region.size(), 40 << 10);
+    }
+
+    #[test]
+    fn no_bytes_and_too_many_are_refused() {
+        assert!(matches!(allocate(0, Placement::default()), Err(Error::Size { .. })));
+        assert!(allocate(usize::MAX, Placement::default()).is_err());
+    }
+
+    #[test]
+    fn a_node_that_is_not_there_is_only_a_wish() {
+        let placement = Placement { numa_node: Some(1000), ..Placement::default() };
+        assert!(allocate(4096, placement).is_ok());
+        let placement = Placement { numa_node: Some(100_000), ..Placement::default() };
+        assert!(allocate(4096, placement).is_ok());
+    }
+}

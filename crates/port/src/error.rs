@@ -1,0 +1,44 @@
+//! What can go wrong with a port.
+
+/// The errors that every driver has in common. What only one of them knows is behind [`Error::Driver`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device can't do what was asked for.
+    #[error("{port}: {feature} is not possible: {reason}")]
+    Unsupported {
+        /// The port.
+        port: String,
+        /// What was asked for.
+        feature: &'static str,
+        /// Why not, and what would be possible.
+        reason: String,
+    },
+    /// The device is gone: its registers read all ones.
+    #[error(
+        "{port}: the device is gone (its registers read all ones); was it removed, or reset by someone else?"
+    )]
+    Lost {
+        /// The port.
+        port: String,
+    },
+    /// The device broke its protocol or says that it is broken. The port must be opened again.
+    #[error("{port}: the device failed: {reason}; close the port and open it again")]
+    Failed {
+        /// The port.
+        port: String,
+        /// What it did.
+        reason: String,
+    },
+    /// Something about packets or their pool.
+    #[error("{port}: {source}")]
+    Packet {
+        /// The port.
+        port: String,
+        /// What.
+        source: ringway_packet::Error,
+    },
+    /// What only this driver knows; the message names the port.
+    #[error("{0}")]
+    Driver(Box<dyn std::error::Error + Send + Sync>),
+}
