@@ -135,8 +135,8 @@ _Static_assert(offsetof(struct dp_packet, l2_5_ofs) == offsetof(struct dp_packet
 enum { RINGWAY_IPV4 = 1, RINGWAY_IPV6 = 2, RINGWAY_TCP = 4, RINGWAY_UDP = 8, RINGWAY_SCTP = 16 };
 
 extern struct ringway_extraction
-ringway_flow_extract(const void *data, size_t size, uint32_t packet_type, uint32_t vlan_limit,
-                     const struct pkt_metadata *, struct miniflow *);
+ringway_flow_extract(const void *data, size_t size, const struct pkt_metadata *, struct miniflow *,
+                     uint32_t vlan_limit, uint32_t packet_type);
 #ifdef __SSE4_2__
 #define RINGWAY_HASH(NAME) NAME##_crc32c
 #else
@@ -265,8 +265,8 @@ ringway_ovs_miniflow_extract(struct dp_packet *packet, struct miniflow *dst)
     __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
 #endif
     struct ringway_extraction found = ringway_flow_extract(packet_data(packet), dp_packet_size(packet),
-                                                           (OVS_FORCE uint32_t) packet->packet_type,
-                                                           (uint32_t) flow_vlan_limit, &packet->md, dst);
+                                                           &packet->md, dst, (uint32_t) flow_vlan_limit,
+                                                           (OVS_FORCE uint32_t) packet->packet_type);
     bool tunnel = is_tunnel(packet);
 
     memcpy((char *) packet + offsetof(struct dp_packet, l2_pad_size), &found, 8);
