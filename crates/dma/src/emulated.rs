@@ -64,7 +64,8 @@ pub struct DeviceView {
     activity: Arc<Activity>,
     generation: u64,
     entries: Vec<Entry>,
-    last: usize,
+    /// Where the last accesses were: to rings, and to buffers.
+    last: [usize; 2],
     /// Another process's memory instead of an emulated space's.
     external: Option<Arc<RwLock<Table>>>,
 }
@@ -73,7 +74,7 @@ impl DeviceView {
     pub(crate) fn new(emulation: &Arc<Emulation>) -> Self {
         let activity = emulation.views.join();
         let emulation = Arc::clone(emulation);
-        Self { emulation, activity, generation: 0, entries: Vec::new(), last: 0, external: None }
+        Self { emulation, activity, generation: 0, entries: Vec::new(), last: [0; 2], external: None }
     }
 
     /// A view of another process's memory (see `external.rs`).
@@ -168,7 +169,7 @@ pub struct Burst<'a> {
     emulation: &'a Emulation,
     generation: &'a mut u64,
     entries: &'a mut Vec<Entry>,
-    last: &'a mut usize,
+    last: &'a mut [usize; 2],
     activity: &'a Activity,
     /// From the first access to a buffer on.
     inside: Option<Inside<'a>>,
@@ -311,7 +312,7 @@ impl Burst<'_> {
         let entries = self.emulation.entries.read().unwrap_or_else(PoisonError::into_inner);
         *self.generation = self.emulation.generation.load(Ordering::Relaxed);
         self.entries.clone_from(&entries);
-        *self.last = 0;
+        *self.last = [0; 2];
     }
 }
 
@@ -321,21 +322,29 @@ impl Drop for DeviceView {
     }
 }
 
-/// The entry that holds the range, tried first where the last access was.
+/// The entry that holds the range, tried first where the last accesses were.
 #[inline]
-fn find<'a>(entries: &'a [Entry], last: &mut usize, iova: Iova, bytes: usize) -> Option<(&'a Entry, usize)> {
+fn find<'a>(
+    entries: &'a [Entry],
+    last: &mut [usize; 2],
+    iova: Iova,
+    bytes: usize,
+) -> Option<(&'a Entry, usize)> {
     let within = |entry: &Entry| {
         let offset = usize::try_from(iova.get().checked_sub(entry.iova)?).ok()?;
         (offset.checked_add(bytes)? <= entry.memory.size()).then_some(offset)
     };
-    if let Some(entry) = entries.get(*last)
-        && let Some(offset) = within(entry)
-    {
-        return Some((entry, offset));
+    for &index in last.iter() {
+        if let Some(entry) = entries.get(index)
+            && let Some(offset) = within(entry)
+        {
+            return Some((entry, offset));
+        }
     }
     let index = entries.partition_point(|entry| entry.iova <= iova.get()).checked_sub(1)?;
     let entry = entries.get(index)?;
     let offset = within(entry)?;
-    *last = index;
+    let [ring, buffers] = last;
+    *if entry.lent.is_none() { ring } else { buffers } = index;
     Some((entry, offset))
 }
