@@ -1,15 +1,18 @@
 //! Buffers pass between threads, and devices in other threads try to get at them all the while.
+//!
+//! Made for thread sanitizer too, which sees into neither the standard library's channels nor the end of a scope:
+//! threads are joined by name and hand on what they have through a queue.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod common;
 
 use common::{Bench, buffer_of};
+use crossbeam_queue::ArrayQueue;
 use ringway_dma::{AddressSpace, DeviceView, Iova};
 use ringway_packet::{Batch, Packet, ReceiveBuffers, TransmitBuffers};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::thread;
 
 const SLOTS: u32 = 64;
@@ -17,6 +20,24 @@ const SLOTS: u32 = 64;
 /// One turn of a receive ring: every slot is exchanged.
 fn receive(bench: &Bench, buffers: &mut ReceiveBuffers, first: u32, batch: &mut Batch) -> u32 {
     buffers.receive(batch).unwrap().exchange_run(&bench.ring, first, 0, |_| Some(64))
+}
+
+/// Hands a value on; waits while the queue is full.
+fn hand_on<T>(queue: &ArrayQueue<T>, mut value: T) {
+    while let Err(back) = queue.push(value) {
+        value = back;
+        thread::yield_now();
+    }
+}
+
+/// Takes what was handed on; waits while there is nothing.
+fn take<T>(queue: &ArrayQueue<T>) -> T {
+    loop {
+        match queue.pop() {
+            Some(value) => return value,
+            None => thread::yield_now(),
+        }
+    }
 }
 
 /// Takes back what was sent a ring's half before, then sends.
@@ -35,22 +56,21 @@ fn buffers_go_round_three_threads_and_none_is_lost_or_in_two_places() {
     let mut receiving = from.receive(0);
     let mut sending = to.transmit();
 
+    let (middle, end) = (ArrayQueue::new(4), ArrayQueue::new(4));
+    const TURNS: usize = 1000;
     thread::scope(|scope| {
-        let (to_middle, at_middle) = sync_channel::<Vec<Packet>>(4);
-        let (to_end, at_end) = sync_channel::<Batch>(4);
-        scope.spawn(|| {
-            let to_middle = to_middle;
+        let first = scope.spawn(|| {
             let mut batch = Batch::new(&from.pool, 32);
             let mut next = 0;
-            for _ in 0..2000 {
+            for _ in 0..TURNS {
                 next += receive(&from, &mut receiving, next, &mut batch);
-                let packets = std::iter::from_fn(|| batch.pop()).collect();
-                to_middle.send(packets).unwrap();
+                let packets: Vec<Packet> = std::iter::from_fn(|| batch.pop()).collect();
+                hand_on(&middle, packets);
             }
         });
-        scope.spawn(|| {
-            let (at_middle, to_end) = (at_middle, to_end);
-            for (turn, mut packets) in at_middle.into_iter().enumerate() {
+        let second = scope.spawn(|| {
+            for turn in 0..TURNS {
+                let mut packets = take(&middle);
                 let mut batch = Batch::new(&from.pool, 32);
                 if turn % 3 == 0 {
                     packets.truncate(5);
@@ -59,16 +79,18 @@ fn buffers_go_round_three_threads_and_none_is_lost_or_in_two_places() {
                     packet.frame_mut().data_mut().fill(turn as u8);
                     batch.push(packet).unwrap();
                 }
-                to_end.send(batch).unwrap();
+                hand_on(&end, batch);
             }
         });
-        scope.spawn(|| {
+        let third = scope.spawn(|| {
             let mut next = 0;
-            for (turn, mut batch) in at_end.into_iter().enumerate() {
+            for turn in 0..TURNS {
+                let mut batch = take(&end);
                 assert!(batch.frames().all(|frame| frame.data().iter().all(|&byte| byte == turn as u8)));
                 next += transmit(&to, &mut sending, next, &mut batch);
             }
         });
+        [first, second, third].into_iter().for_each(|thread| thread.join().unwrap());
     });
     receiving.release(&from.stopped());
     sending.release(&to.stopped());
@@ -79,7 +101,7 @@ fn buffers_go_round_three_threads_and_none_is_lost_or_in_two_places() {
 fn packets_are_taken_and_dropped_by_many_threads_at_once() {
     let bench = Bench::new(200, SLOTS);
     thread::scope(|scope| {
-        for mark in 1..=3u8 {
+        let threads = [1u8, 2, 3].map(|mark| {
             let bench = &bench;
             scope.spawn(move || {
                 for turn in 0..300usize {
@@ -93,8 +115,9 @@ fn packets_are_taken_and_dropped_by_many_threads_at_once() {
                     let mut batch = Batch::new(&bench.pool, 64);
                     held.drain(..held.len() / 2).for_each(|packet| batch.push(packet).unwrap());
                 }
-            });
-        }
+            })
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     assert_eq!(bench.pool.available(), 200);
     assert_eq!(bench.drain([]).len(), 200);
@@ -174,13 +197,13 @@ fn memory_comes_and_goes_while_a_device_uses_the_space() {
     thread::scope(|scope| {
         let device = scope.spawn(|| hammer(&mut ring.view(), &ring, 0xdd, &stop));
         let end = Stop(&stop);
-        for _ in 0..60 {
+        for turn in 0..60 {
             let bench = Bench::in_space(space.clone(), 64, 16);
             let mut buffers = ReceiveBuffers::new(&bench.pool, SLOTS, 0, &bench.device).unwrap();
             for slot in 0..32 {
                 assert!(buffers.fill(slot, &ring.ring.at(slot).address));
             }
-            if bench.address(0).get() % 2 == 0 {
+            if turn % 2 == 0 {
                 buffers.release(&bench.stopped());
             }
             // Otherwise lost, and unmapped with the pool all the same.
