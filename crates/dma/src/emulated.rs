@@ -7,7 +7,7 @@
 //! A view works from a copy of the table and keeps what the copy names: memory that was unmapped meanwhile stays
 //! mapped in the process until the view's next access, which finds the table changed.
 
-use crate::lent::{Activity, LentTable, Views};
+use crate::lent::{Activity, Inside, LentTable, Views};
 use crate::{Fault, Iova, copy};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -72,6 +72,97 @@ impl DeviceView {
         Self { emulation: Arc::clone(emulation), activity, generation: 0, entries: Vec::new(), last: 0 }
     }
 
+    /// Starts several accesses that cost one barrier together.
+    ///
+    /// While it lives, whoever takes a buffer back or unmaps memory waits for it, on whatever thread: keep it as
+    /// short as a batch, and do neither under it, nor make or drop a view: that would wait for ever. So would one
+    /// that is forgotten, until the view's next access.
+    #[inline]
+    pub fn burst(&mut self) -> Burst<'_> {
+        let Self { emulation, activity, generation, entries, last } = self;
+        Burst { emulation, generation, entries, last, activity, inside: None }
+    }
+
+    /// Reads bytes.
+    ///
+    /// # Errors
+    /// A [`Fault`], with nothing read.
+    pub fn read(&mut self, iova: Iova, bytes: &mut [u8]) -> Result<(), Fault> {
+        self.burst().read(iova, bytes)
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    /// A [`Fault`], with nothing written.
+    pub fn write(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), Fault> {
+        self.burst().write(iova, bytes)
+    }
+
+    /// Reads two bytes as one atomic access, with acquire order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn load_u16(&mut self, iova: Iova) -> Result<u16, Fault> {
+        self.burst().load_u16(iova)
+    }
+
+    /// Reads four bytes as one atomic access, with acquire order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn load_u32(&mut self, iova: Iova) -> Result<u32, Fault> {
+        self.burst().load_u32(iova)
+    }
+
+    /// Reads eight bytes as one atomic access, with acquire order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn load_u64(&mut self, iova: Iova) -> Result<u64, Fault> {
+        self.burst().load_u64(iova)
+    }
+
+    /// Writes two bytes as one atomic access, with release order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn store_u16(&mut self, iova: Iova, value: u16) -> Result<(), Fault> {
+        self.burst().store_u16(iova, value)
+    }
+
+    /// Writes four bytes as one atomic access, with release order.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn store_u32(&mut self, iova: Iova, value: u32) -> Result<(), Fault> {
+        self.burst().store_u32(iova, value)
+    }
+
+    /// Writes eight bytes as one atomic access, with release order: how a descriptor is written back.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    pub fn store_u64(&mut self, iova: Iova, value: u64) -> Result<(), Fault> {
+        self.burst().store_u64(iova, value)
+    }
+}
+
+/// Accesses of one view that belong together; see [`DeviceView::burst`].
+///
+/// Each is checked as one by itself is: a buffer that was taken back is a [`Fault`] from then on.
+#[derive(Debug)]
+pub struct Burst<'a> {
+    emulation: &'a Emulation,
+    generation: &'a mut u64,
+    entries: &'a mut Vec<Entry>,
+    last: &'a mut usize,
+    activity: &'a Activity,
+    /// From the first access to a buffer on.
+    inside: Option<Inside<'a>>,
+}
+
+impl Burst<'_> {
     /// Reads bytes.
     ///
     /// # Errors
@@ -180,25 +271,25 @@ impl DeviceView {
     /// Runs `work` on the place of an access that is allowed.
     #[inline]
     fn access<T>(&mut self, iova: Iova, bytes: usize, work: impl FnOnce(*mut u8) -> T) -> Result<T, Fault> {
-        if self.emulation.generation.load(Ordering::Acquire) != self.generation {
+        if self.emulation.generation.load(Ordering::Acquire) != *self.generation {
             self.refresh();
         }
-        let Self { activity, entries, last, .. } = self;
-        let (entry, offset) = find(entries, last, iova, bytes).ok_or(Fault::NotMapped { iova, bytes })?;
+        let (entry, offset) =
+            find(self.entries, self.last, iova, bytes).ok_or(Fault::NotMapped { iova, bytes })?;
         // SAFETY: `find` checked that `offset + bytes` lies inside the mapping, which the entry keeps.
         let place = unsafe { entry.memory.as_ptr().add(offset) };
         let Some(lent) = &entry.lent else { return Ok(work(place)) };
-        // From here until `work` is done nobody in the program gets the buffer, if it is lent now.
-        let _inside = activity.enter();
+        // From here until the burst ends nobody in the program gets the buffer, if it is lent now.
+        self.inside.get_or_insert_with(|| self.activity.enter());
         if lent.allows(offset, bytes) { Ok(work(place)) } else { Err(Fault::NotLent { iova, bytes }) }
     }
 
     #[cold]
     fn refresh(&mut self) {
         let entries = self.emulation.entries.read().unwrap_or_else(PoisonError::into_inner);
-        self.generation = self.emulation.generation.load(Ordering::Relaxed);
+        *self.generation = self.emulation.generation.load(Ordering::Relaxed);
         self.entries.clone_from(&entries);
-        self.last = 0;
+        *self.last = 0;
     }
 }
 

@@ -61,13 +61,15 @@ impl Activity {
     /// The view is inside a buffer until the answer is dropped. Look at marks only after this.
     #[inline]
     pub(crate) fn enter(&self) -> Inside<'_> {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        // Odd also when the last access never ended, because its burst was forgotten.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1) | 1, Ordering::Release);
         fence(Ordering::SeqCst);
         Inside(self)
     }
 }
 
 /// Ends the access, also when it unwinds.
+#[derive(Debug)]
 pub(crate) struct Inside<'a>(&'a Activity);
 
 impl Drop for Inside<'_> {

@@ -51,7 +51,7 @@ mod space;
 mod sync;
 
 pub use buffers::{BufferSize, Buffers, MAXIMUM_BUFFERS};
-pub use emulated::DeviceView;
+pub use emulated::{Burst, DeviceView};
 pub use error::{Error, Fault};
 pub use iommu::{BackendError, Iommu, Limits, Mapping};
 pub use iova::{Iova, IovaRange};

@@ -127,16 +127,6 @@ impl Batch {
         pool.put_all(words.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
         dropped
     }
-
-    /// Takes the first `count` out of the books: they have gone elsewhere.
-    #[inline(always)]
-    pub(crate) fn remove_front(&mut self, count: usize) {
-        let left = self.length.saturating_sub(count);
-        if left > 0 && count > 0 {
-            self.words.copy_within(count..self.length, 0);
-        }
-        self.length = left;
-    }
 }
 
 /// A batch while [`Batch::retain`] goes through it: words below `kept` stay, those from `next` to `total` are not

@@ -4,6 +4,8 @@
 //! vfio_probe ADDRESS…            opens them into one address space, shows them, maps 4 MiB, resets, closes
 //! vfio_probe --check A B         each promise on two functions in IOMMU groups of their own
 //! vfio_probe --check-group A B   the same for two functions of one group
+//! vfio_probe --watch ADDRESS     reads a register and configuration space, says when they change, and closes the
+//!                                function when it is wanted back
 //! ```
 //! It drives no device: bus mastering stays off all the time.
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["--check-group", first, second] => {
             both(first, second).and_then(|(first, second)| check_group(first, second))
         }
+        ["--watch", address] => address.parse::<Address>().map_err(Into::into).and_then(watch),
         [] => Err("usage: vfio_probe [--check|--check-group] ADDRESS…".into()),
         addresses => show(addresses),
     };
@@ -94,6 +97,31 @@ fn show(addresses: &[&str]) -> Outcome {
         println!("{}: {}", function.name(), if function.reset()? { "reset" } else { "can't be reset" });
     }
     Ok(())
+}
+
+/// What becomes of a function that is pulled out, reset from elsewhere or wanted back by the kernel.
+fn watch(address: Address) -> Outcome {
+    let function = vfio::open(address)?;
+    let buffers = allocate(function.address_space(), 2048)?;
+    let bar = (0..6u8).rev().find_map(|index| function.bar(index, 0, 4096).ok()).ok_or("no BAR of a page")?;
+    let mut before = String::new();
+    loop {
+        // Revision and class: of the ids the kernel keeps a copy.
+        let configuration = match function.config_read(0x08, Width::Double) {
+            Ok(word) => format!("{word:#010x}"),
+            Err(error) => error.to_string(),
+        };
+        let now = format!("register {:#010x}, configuration {configuration}", bar.read32(0));
+        if now != before {
+            println!("watching {address}, {} bytes mapped: {now}", buffers.bytes());
+            before = now;
+        }
+        if function.removal_requested() {
+            println!("{address} is wanted back");
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }
 
 /// Fails with what was expected.
@@ -205,6 +233,12 @@ fn check_memory(first: Address, second: Address) -> Outcome {
     let again = vfio::open_in(&space, first)?;
     expect(allocate(&space, 128).is_ok(), "the address space takes functions again")?;
     drop(again);
+    let other = vfio::open_in(&space, second)?;
+    expect(
+        vfio::open(first).is_ok(),
+        "a group that stayed for the mappings' sake leaves when another comes",
+    )?;
+    expect(allocate(&space, 128).is_ok() && other.reset()?, "and the mappings are there")?;
     Ok(())
 }
 

@@ -176,6 +176,11 @@ impl Function {
         self.backend.reset()
     }
 
+    /// Whether the function is wanted back: it is being unplugged, or unbound. Whoever wants it waits until it is closed.
+    pub fn removal_requested(&self) -> bool {
+        self.backend.removal_requested()
+    }
+
     /// Stops the device: interrupts off, bus mastering off, pending accesses over, function reset.
     fn quiesce(&self) -> Result<Quiesced, Error> {
         // An interrupt that can't be disconnected does no harm to memory, so the stop goes on.

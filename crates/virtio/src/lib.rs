@@ -18,9 +18,12 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let space = AddressSpace::emulated();
 //! let pool = Pool::new(&space, PoolOptions::default())?;
-//! let (backend, mut device) = VirtioNet::create(&space, Options::default());
+//! let (backend, device) = VirtioNet::create(&space, Options::default());
 //!
+//! // Opening gives commands that the device has to answer; from then on it is stepped by hand here.
+//! let device = device.run();
 //! let mut port = ringway_virtio::open(Function::new(backend)?, &pool, &PortOptions::default())?;
+//! let mut device = device.stop();
 //! device.inject(&[0xff; 60]);
 //! device.step();
 //!

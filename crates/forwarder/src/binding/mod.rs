@@ -23,8 +23,9 @@ pub use elevation::Elevation;
 /// The functions that Ringway's drivers take.
 pub const SUPPORTED: &[Supported] = &[Supported { vendor: 0x1af4, device: 0x1041, driver: "virtio-net" }];
 
-/// How much memory two ports with the default pool and rings map for devices, in bytes.
-pub const DEFAULT_MEMORY: u64 = 32 << 20;
+/// How much memory two ports with the default pool and rings map for devices, in bytes: 3,000 buffers of 2 KiB at most, and
+/// the rings, each rounded up to huge pages.
+pub const DEFAULT_MEMORY: u64 = 8 << 20;
 
 /// The commands on binding.
 #[derive(Debug, clap::Subcommand)]

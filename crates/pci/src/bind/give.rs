@@ -91,6 +91,8 @@ fn given_functions(kernel: &dyn Kernel, request: &UnbindRequest) -> Result<Vec<F
             functions.push(sysfs.function(*address)?);
         }
     }
+    // In the order in which the kernel named their interfaces, as a rule, so that they get the same names again.
+    functions.sort_by_key(|function| function.address);
     Ok(functions)
 }
 

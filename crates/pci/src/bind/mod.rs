@@ -109,6 +109,12 @@ fn await_interface(kernel: &dyn Kernel, returning: &Returning) -> Result<String>
         return Ok(format!("{address} is back with {driver}"));
     }
     kernel.settle();
-    kernel.wait_for(Duration::from_secs(2), &mut || interfaces.iter().all(|name| present().contains(name)));
-    Ok(format!("{address} is back with {driver}, interface {}", present().join(", ")))
+    kernel.wait_for(step::RENAMING, &mut || interfaces.iter().all(|name| present().contains(name)));
+    let now = present();
+    let before = if interfaces.is_empty() || *interfaces == now {
+        String::new()
+    } else {
+        format!(" (was {})", interfaces.join(", "))
+    };
+    Ok(format!("{address} is back with {driver}, interface {}{before}", now.join(", ")))
 }

@@ -16,12 +16,14 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, Ownership};
-use crate::sysfs::{FunctionInfo, Memlock, Process, VFIO_DRIVER};
+use crate::sysfs::{FLAG_UP, FunctionInfo, Memlock, Process, VFIO_DRIVER, interface_path};
 
 use super::transaction::Journal;
 
 /// How long a driver may take to make its device node or its network interface. The slowest seen take some seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long udev may take to name an interface as before, once it has come.
+pub(crate) const RENAMING: Duration = Duration::from_secs(2);
 
 /// One change to the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +48,8 @@ pub(crate) enum Step {
     Attach { address: Address, driver: String },
     /// Let the kernel find a driver by the function's ids.
     Match { address: Address },
-    /// Set an interface's flags back, once the driver has made it again.
-    SetFlags { address: Address, interface: String, flags: u32 },
+    /// Await the interfaces that a driver makes again, by their names, and set their flags back.
+    Return { address: Address, interfaces: Vec<(String, u32)> },
     /// Give a device node to a user; `await_it` where a driver makes the node just before.
     Own { node: PathBuf, ownership: Ownership, await_it: bool },
     /// Set a process's limit on locked memory.
@@ -70,7 +72,9 @@ impl Step {
                     return Ok(false);
                 }
                 journal.reverse(Self::LoadModule { name: name.clone(), shows: shows.clone() });
-                self.changed(kernel.unload_module(name))
+                let outcome = kernel.unload_module(name);
+                // A modprobe that can't unload what the module needed calls that a failure.
+                if kernel.sysfs().exists(shows) { self.changed(outcome) } else { Ok(true) }
             }
             Self::MakeDirectory { path } => {
                 if kernel.sysfs().exists(path) {
@@ -115,22 +119,7 @@ impl Step {
             Self::Detach { address, driver } => self.detach(kernel, journal, *address, driver),
             Self::Attach { address, driver } => self.attach(kernel, journal, *address, driver),
             Self::Match { address } => self.match_driver(kernel, journal, *address),
-            Self::SetFlags { address, interface, flags } => {
-                let sysfs = kernel.sysfs();
-                if !kernel.wait_for(PATIENCE, &mut || sysfs.interfaces_of(*address).contains(interface)) {
-                    return self.changed(Err(io::Error::from(io::ErrorKind::NotFound)));
-                }
-                let before = sysfs.interface_flags(interface);
-                if before == Some(*flags) {
-                    return Ok(false);
-                }
-                if let Some(flags) = before {
-                    let interface = interface.clone();
-                    journal.reverse(Self::SetFlags { address: *address, interface, flags });
-                }
-                let path = crate::sysfs::interface_path(interface).join("flags");
-                self.changed(kernel.write_attribute(&path, &format!("{flags:#x}")))
-            }
+            Self::Return { address, interfaces } => self.take_back(kernel, *address, interfaces),
             Self::Own { node, ownership, await_it } => {
                 let sysfs = kernel.sysfs();
                 if *await_it {
@@ -240,6 +229,34 @@ impl Step {
         Ok(true)
     }
 
+    /// Awaits interfaces and sets those up again that were. Another name than before is an error: whoever configured the
+    /// interface by its name must know.
+    fn take_back(&self, kernel: &dyn Kernel, address: Address, interfaces: &[(String, u32)]) -> Result<bool> {
+        let sysfs = kernel.sysfs();
+        let present = || sysfs.interfaces_of(address);
+        if !kernel.wait_for(PATIENCE, &mut || present().len() >= interfaces.len()) {
+            return self.changed(Err(io::Error::other("no interface has come")));
+        }
+        // udev may still be giving them the names they had.
+        kernel.settle();
+        kernel.wait_for(RENAMING, &mut || interfaces.iter().all(|(name, _)| present().contains(name)));
+        let now = present();
+        let mut changed = false;
+        let mut renamed = Vec::new();
+        for ((name, flags), other) in interfaces.iter().zip(&now) {
+            let found = if now.contains(name) { name } else { other };
+            if found != name {
+                renamed.push(format!("{name} came back as {found}"));
+            }
+            if flags & FLAG_UP != 0 && sysfs.interface_flags(found) != Some(*flags) {
+                let path = interface_path(found).join("flags");
+                self.changed(kernel.write_attribute(&path, &format!("{flags:#x}")))?;
+                changed = true;
+            }
+        }
+        if renamed.is_empty() { Ok(changed) } else { self.changed(Err(io::Error::other(renamed.join(", ")))) }
+    }
+
     fn changed(&self, outcome: io::Result<()>) -> Result<bool> {
         match outcome {
             Ok(()) => Ok(true),
@@ -254,7 +271,6 @@ impl Step {
             Self::Detach { driver, .. } => driver_path(driver).join("unbind"),
             Self::Attach { driver, .. } => driver_path(driver).join("bind"),
             Self::Match { .. } => PathBuf::from("/sys/bus/pci/drivers_probe"),
-            Self::SetFlags { interface, .. } => crate::sysfs::interface_path(interface).join("flags"),
             _ => return format!("'{self}'"),
         };
         format!("'{self}' (a write to {})", path.display())
@@ -275,10 +291,14 @@ impl fmt::Display for Step {
             Self::Detach { address, driver } => write!(out, "take {address} from {driver}"),
             Self::Attach { address, driver } => write!(out, "give {address} to {driver}"),
             Self::Match { address } => write!(out, "let the kernel choose a driver for {address}"),
-            Self::SetFlags { interface, flags, .. } if flags & crate::sysfs::FLAG_UP != 0 => {
-                write!(out, "set {interface} up")
+            Self::Return { address, interfaces } => {
+                let up = interfaces.iter().filter(|(_, flags)| flags & FLAG_UP != 0);
+                let up: Vec<&str> = up.map(|(name, _)| name.as_str()).collect();
+                match up.as_slice() {
+                    [] => write!(out, "await the interface of {address}"),
+                    names => write!(out, "set {} up", names.join(", ")),
+                }
             }
-            Self::SetFlags { interface, .. } => write!(out, "set {interface} down"),
             Self::Own { node, ownership: Ownership { user, mode }, .. } => {
                 write!(out, "give {} to user {user} (mode {mode:04o})", node.display())
             }
@@ -293,17 +313,20 @@ impl fmt::Display for Step {
     }
 }
 
-/// Notes how to set a function's interfaces up again; returns what can't be brought back.
+/// Notes how to get a function's interfaces back; returns what can't be brought back.
 fn remember_interfaces(kernel: &dyn Kernel, journal: &mut Journal, function: &FunctionInfo) -> Vec<String> {
+    if function.interfaces.is_empty() {
+        return Vec::new();
+    }
+    let flags = |name: &String| (name.clone(), kernel.sysfs().interface_flags(name).unwrap_or(0));
+    let interfaces = function.interfaces.iter().map(flags).collect();
+    journal.reverse(Step::Return { address: function.address, interfaces });
     let addresses = kernel.addresses().unwrap_or_default();
     let mut lost = Vec::new();
     for name in &function.interfaces {
-        let interface = kernel.sysfs().interface(name, &addresses);
-        if let (true, Some(flags)) = (interface.up, kernel.sysfs().interface_flags(name)) {
-            journal.reverse(Step::SetFlags { address: function.address, interface: name.clone(), flags });
-        }
-        if !interface.addresses.is_empty() {
-            let list: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
+        let own = addresses.iter().filter(|(owner, _)| owner == name);
+        let list: Vec<String> = own.map(|(_, address)| address.to_string()).collect();
+        if !list.is_empty() {
             lost.push(format!(
                 "What no undoing brings back: the addresses of {name} ({}) and its routes; set them again",
                 list.join(", ")

@@ -75,8 +75,10 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
             plan.steps.push(Step::WriteFile { path: persist::rule_path(address), contents });
         }
     }
+    // The last first, so that an undoing gives the first back first, and interfaces get the names that the kernel gave
+    // them in that order.
+    plan.steps.extend(taken.iter().rev().flat_map(|(function, _)| take(function)));
     for (function, companion_of) in &taken {
-        plan.steps.extend(take(function));
         if !companion_of.is_empty() {
             plan.notes.push(format!(
                 "{} ({}) comes along: it is in the same IOMMU group",
@@ -133,10 +135,7 @@ fn taken_functions(
 ) -> Result<Vec<(FunctionInfo, Vec<Address>)>> {
     let mut taken: Vec<(FunctionInfo, Vec<Address>)> =
         named.iter().map(|function| (function.clone(), Vec::new())).collect();
-    if !whole_group {
-        return Ok(taken);
-    }
-    for function in named {
+    for function in named.iter().filter(|_| whole_group) {
         let Some(group) = kernel.sysfs().group_of(function)? else { continue };
         for member in group.members {
             if named.iter().any(|named| named.address == member.address) {
@@ -153,6 +152,7 @@ fn taken_functions(
             }
         }
     }
+    taken.sort_by_key(|(function, _)| function.address);
     Ok(taken)
 }
 

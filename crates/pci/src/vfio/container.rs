@@ -97,6 +97,18 @@ struct Members {
     functions: Vec<Address>,
 }
 
+impl Members {
+    /// Lets the groups go that no function is open in, all but one if there are no others. A group that is in use has a
+    /// count of two at least, one here and one in a seat; seats come and go under the members' lock only.
+    fn dismiss_idle_groups(&mut self) {
+        if self.groups.iter().any(|group| Arc::strong_count(group) > 1) {
+            self.groups.retain(|group| Arc::strong_count(group) > 1);
+        } else {
+            self.groups.truncate(1);
+        }
+    }
+}
+
 /// What is mapped, by our own account.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
@@ -126,6 +138,7 @@ impl Type1 {
         let group = Arc::new(open()?);
         group.join(sysfs, address, self.descriptor.as_fd())?;
         members.groups.push(Arc::clone(&group));
+        members.dismiss_idle_groups();
         Ok(group)
     }
 
@@ -149,13 +162,8 @@ impl Type1 {
     pub(super) fn leave(&self, address: Option<Address>, group: Option<Arc<Group>>) {
         let mut members = self.members();
         members.functions.retain(|taken| Some(*taken) != address);
-        // Counts change under this lock only: one in the list, one in `group`.
-        if let Some(group) = group
-            && members.groups.len() > 1
-            && Arc::strong_count(&group) <= 2
-        {
-            members.groups.retain(|other| !Arc::ptr_eq(other, &group));
-        }
+        drop(group);
+        members.dismiss_idle_groups();
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {

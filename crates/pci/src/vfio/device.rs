@@ -5,8 +5,8 @@
 //! answers an access to such a function's mapped registers with SIGBUS.) The same device serves group and container
 //! and, one day, cdev and iommufd: it stands on a [`Session`], whatever that was opened by.
 //!
-//! A function that is gone answers all ones, or its accesses are errors. The kernel's wish to have a function back
-//! (unbinding while it is open) is not heard: the unbinding waits until the program ends.
+//! A function that is gone answers all ones, or its accesses are errors. A kernel that wants a function back (it is
+//! unplugged or unbound while it is open) says so by [`Backend::removal_requested`], and waits until it is closed.
 //!
 //! Source: Linux, `include/uapi/linux/vfio.h` and Documentation/driver-api/vfio.rst. Not here: who may open it.
 
@@ -16,15 +16,16 @@ use super::region::{Layout, Region};
 use super::session::Session;
 use crate::function::capability_list;
 use crate::sysfs::Sysfs;
-use crate::{Address, Backend, Error, Identity, Registers, Width};
+use crate::{Address, Backend, Error, Identity, Registers, Width, event_counter};
 use ringway_dma::AddressSpace;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FLAGS_PCI, VFIO_DEVICE_FLAGS_RESET, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX,
-    VFIO_PCI_MSIX_IRQ_INDEX,
+    VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX,
 };
 
 /// PCI Local Bus 3.0, section 6.2: the words of the header that tell who a function is.
@@ -54,6 +55,8 @@ pub(super) struct Device {
     connected: Mutex<bool>,
     /// Where the power state is, if the function has one.
     power_control: Option<u16>,
+    /// Counts how often the kernel asked for the function; `None` where it can't (before 4.0).
+    removal_requests: Option<Arc<OwnedFd>>,
     bars: Mutex<[Option<Arc<Region>>; 6]>,
     session: Arc<Session>,
 }
@@ -93,6 +96,7 @@ impl Device {
             vectors: u16::try_from(vectors).unwrap_or(u16::MAX),
             connected: Mutex::new(false),
             power_control: None,
+            removal_requests: None,
             bars: Mutex::default(),
             session: Arc::new(session),
         };
@@ -104,6 +108,7 @@ impl Device {
         let power =
             capability_list(&device)?.into_iter().find(|capability| capability.id == CAPABILITY_POWER);
         device.power_control = power.and_then(|capability| capability.offset.checked_add(POWER_CONTROL));
+        device.removal_requests = device.hear_removal_requests();
         // Before anything is mapped: decoding on, and awake.
         for offset in [Some(COMMAND), device.power_control].into_iter().flatten() {
             let value = device.config_read(offset, Width::Word)?;
@@ -131,6 +136,15 @@ impl Device {
         identity.revision = revision_and_class as u8;
         identity.class = revision_and_class >> 8;
         Ok(())
+    }
+
+    /// A counter of the kernel's requests to give the function back. Without one the function serves as well.
+    fn hear_removal_requests(&self) -> Option<Arc<OwnedFd>> {
+        let descriptor = self.session.descriptor().as_fd();
+        let information = request::interrupts(descriptor, VFIO_PCI_REQ_IRQ_INDEX).ok()?;
+        let counter = event_counter().ok().filter(|_| information.count > 0)?;
+        let connected = request::connect(descriptor, VFIO_PCI_REQ_IRQ_INDEX, &[Arc::clone(&counter)]);
+        connected.is_ok_and(|answer| answer == 0).then_some(counter)
     }
 
     fn refused(&self, attempt: &'static str, errno: Errno) -> Error {
@@ -265,6 +279,13 @@ impl Backend for Device {
             Ok(available) => Err(too_few(u16::try_from(available).unwrap_or(0))),
             Err(errno) => Err(self.refused("connecting its interrupts", errno)),
         }
+    }
+
+    fn removal_requested(&self) -> bool {
+        let Some(counter) = &self.removal_requests else { return false };
+        // Looked at, not read: once asked for, always asked for.
+        let mut look = [PollFd::new(counter, PollFlags::IN)];
+        poll(&mut look, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     fn reset(&self) -> Result<bool, Error> {

@@ -8,6 +8,7 @@
 //! Source: Linux, `drivers/vfio/vfio_iommu_type1.c`, `vfio_pin_pages_remote` and `vfio_lock_acct`.
 
 use crate::Error;
+use crate::sysfs::Sysfs;
 use rustix::process::{Resource, getrlimit};
 
 /// CAP_IPC_LOCK's number (linux/capability.h).
@@ -56,12 +57,12 @@ impl Allowance {
             }
             hard => {
                 let allowed = hard.map_or(0, kib);
+                let user = user_for_limits();
                 format!(
                     "the hard limit is {allowed} KiB, so it takes root: `sudo ringway bind` raises it for the shell that \
-                     calls it, `prlimit --pid $$ --memlock={}` does so by hand, and a line `{} - memlock {total}` in a \
+                     calls it, `prlimit --pid $$ --memlock={}` does so by hand, and a line `{user} - memlock {total}` in a \
                      file in /etc/security/limits.d (LimitMEMLOCK= for a service) for every login",
                     total.saturating_mul(1024),
-                    rustix::process::geteuid().as_raw(),
                 )
             }
         };
@@ -74,6 +75,13 @@ impl Allowance {
             remedy,
         }
     }
+}
+
+/// This user as limits.conf(5) names one: by login name, or as a range of numbers.
+fn user_for_limits() -> String {
+    let id = rustix::process::geteuid().as_raw();
+    let user = Sysfs::host().local_user(&id.to_string());
+    user.and_then(|user| user.name).unwrap_or_else(|| format!("{id}:{id}"))
 }
 
 /// Bytes in KiB, rounded up: the unit of `ulimit -l`.

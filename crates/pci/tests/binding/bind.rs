@@ -108,6 +108,35 @@ fn whichever_write_fails_the_machine_is_as_before_and_the_error_says_what_was_un
 }
 
 #[test]
+fn whichever_write_fails_a_binding_that_was_to_change_hands_stays_with_its_user() {
+    for failure in [Failure::Refused, Failure::LateError] {
+        let mut number = 0;
+        loop {
+            let fake = Fake::new();
+            bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+            fake.set_owner("/dev/vfio/vfio", 0, 0o660);
+            fake.put("etc/passwd", "root:x:0:0::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n");
+            fake.process(100, "bash", 1, 1001);
+            let before = fake.snapshot();
+            fake.fail_at(number, failure);
+            let request =
+                BindRequest { user: Some("bob".to_owned()), persist: true, ..for_ada(&["03:00.0"]) };
+            let result = bind(&fake, &request);
+            if fake.writes() <= number {
+                result.unwrap();
+                assert_eq!(fake.owner("/dev/vfio/12"), Some(Ownership { user: 1001, mode: 0o600 }));
+                break;
+            }
+            let error = result.unwrap_err();
+            fake.assert_as(&before, &format!("{failure:?} at write {number}: {error}"));
+            number += 1;
+        }
+        // Record, rule, both nodes, limits file and its folders, limit.
+        assert_eq!(number, 8);
+    }
+}
+
+#[test]
 fn an_undone_binding_names_each_thing_put_back_in_its_order() {
     let fake = Fake::new();
     fake.set_up("eth0");
@@ -145,11 +174,30 @@ fn what_cannot_be_undone_is_said_and_does_not_keep_the_rest_from_being_undone() 
     let error = bind(&fake, &for_ada(&["03:00.0", "03:00.1"])).unwrap_err();
     let text = error.to_string();
     let Error::Undone { undone, .. } = error else { panic!("{text}") };
-    assert!(text.contains("NOT undone: 'give 0000:03:00.0 to ixgbe'"), "{text}");
-    assert!(!undone.left.is_empty() && undone.left.iter().all(|step| step.contains("to ixgbe")), "{text}");
-    assert!(undone.put_back.contains(&"reserve 0000:03:00.0 for no driver".to_owned()), "{text}");
+    assert!(text.contains("NOT undone: 'give 0000:03:00.1 to ixgbe'"), "{text}");
+    assert!(
+        !undone.left.is_empty()
+            && undone
+                .left
+                .iter()
+                .all(|step| step.contains("to ixgbe") || step.contains("await the interface")),
+        "{text}"
+    );
+    assert!(undone.put_back.contains(&"reserve 0000:03:00.1 for no driver".to_owned()), "{text}");
     assert!(undone.put_back.contains(&"unload module vfio-pci".to_owned()), "{text}");
-    assert_eq!(fake.driver("0000:03:00.0"), None);
+    assert_eq!(fake.driver("0000:03:00.1"), None);
+}
+
+#[test]
+fn an_interface_that_comes_back_under_another_name_is_told() {
+    let fake = Fake::new();
+    // eth0 is free now, and the kernel gives the lowest name that is free.
+    bind(&fake, &for_ada(&["eth0"])).unwrap();
+    fake.set_up("eth1");
+    fake.vfio_refuses("0000:03:00.1");
+    let error = bind(&fake, &for_ada(&["eth1"])).unwrap_err().to_string();
+    assert!(error.contains("NOT undone: 'set eth1 up' failed: eth1 came back as eth0"), "{error}");
+    assert_eq!(fake.read("sys/class/net/eth0/flags").unwrap().trim(), "0x1003");
 }
 
 #[test]
@@ -244,8 +292,8 @@ fn a_group_is_taken_whole_but_for_its_bridge() {
 fn members_of_a_group_named_together_need_no_group_option() {
     let fake = Fake::empty();
     fake.add_driver("ixgbe");
-    fake.add("0000:04:00.0", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), Some("eth2"));
-    fake.add("0000:04:00.1", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), Some("eth3"));
+    fake.add("0000:04:00.0", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), true);
+    fake.add("0000:04:00.1", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), true);
     bind(&fake, &for_ada(&["04:00.0", "04:00.1"])).unwrap();
     assert_eq!(fake.driver("0000:04:00.1").as_deref(), Some("vfio-pci"));
 }

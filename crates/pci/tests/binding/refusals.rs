@@ -132,7 +132,7 @@ fn a_group_with_others_is_refused_with_the_members_their_drivers_and_the_command
 fn a_bridge_in_the_way_is_told_as_such() {
     let fake = Fake::new();
     fake.add_driver("shpchp");
-    fake.add("0000:00:1d.0", 0x8086, 0xa111, 0x06_0400, Some(14), Some("shpchp"), None);
+    fake.add("0000:00:1d.0", 0x8086, 0xa111, 0x06_0400, Some(14), Some("shpchp"), false);
     let text = refusal(&fake, &BindRequest { group: true, ..for_ada(&["04:00.0"]) });
     assert!(
         text.contains("0000:00:1d.0 is a bridge and can't be taken: move the card to another slot"),
@@ -143,7 +143,7 @@ fn a_bridge_in_the_way_is_told_as_such() {
 #[test]
 fn a_disk_or_the_screen_in_the_group_is_not_taken_along() {
     let fake = Fake::new();
-    fake.add("0000:04:00.3", 0x8086, 0xa102, 0x01_0601, Some(14), Some("ahci"), None);
+    fake.add("0000:04:00.3", 0x8086, 0xa102, 0x01_0601, Some(14), Some("ahci"), false);
     fake.link("sys/block/sda", "../devices/pci0000:00/0000:04:00.3/ata1/host0/block/sda");
     let request = BindRequest { group: true, ..for_ada(&["04:00.0"]) };
     assert_begins(&refusal(&fake, &request), "0000:04:00.3 is in use: the disk sda hangs on it");
@@ -155,12 +155,12 @@ fn a_disk_or_the_screen_in_the_group_is_not_taken_along() {
 #[test]
 fn a_virtio_device_that_goes_around_the_iommu_is_refused_even_if_forced() {
     let fake = Fake::new();
-    fake.add("0000:06:00.0", 0x1af4, 0x1000, 0x02_0000, Some(15), Some("virtio-pci"), None);
+    fake.add("0000:06:00.0", 0x1af4, 0x1000, 0x02_0000, Some(15), Some("virtio-pci"), false);
     let text = refusal(&fake, &forced(for_ada(&["06:00.0"])));
     assert_begins(&text, "0000:06:00.0 goes around the IOMMU (a virtio device with the legacy interface)");
     assert!(text.contains("iommu_platform=on"), "{text}");
 
-    fake.add("0000:07:00.0", 0x1af4, 0x1041, 0x02_0000, Some(16), Some("virtio-pci"), None);
+    fake.add("0000:07:00.0", 0x1af4, 0x1041, 0x02_0000, Some(16), Some("virtio-pci"), false);
     let virtio = "sys/devices/pci0000:00/0000:07:00.0/virtio3";
     let features = |platform: char| format!("{}{platform}{}\n", "0".repeat(33), "0".repeat(30));
     // Not driven: nothing was negotiated, and nothing can be told.

@@ -76,7 +76,7 @@ fn usable_is_what_this_user_could_start_now() {
 #[test]
 fn a_function_no_driver_knows_is_told_with_those_that_are_known() {
     let fake = Fake::new();
-    fake.add("0000:0a:00.0", 0x15b3, 0x1017, 0x02_0000, Some(30), None, None);
+    fake.add("0000:0a:00.0", 0x15b3, 0x1017, 0x02_0000, Some(30), None, false);
     assert_eq!(
         obstacle(&fake, "0000:0a:00.0"),
         "no driver of Ringway's takes 15b3:1017; there are: ixgbe 8086:10fb, virtio-net 1af4:1041"

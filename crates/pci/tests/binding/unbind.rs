@@ -93,9 +93,9 @@ fn a_companion_goes_back_with_the_last_function_it_was_taken_for() {
     for driver in ["ixgbe", "snd_hda_intel"] {
         fake.add_driver(driver);
     }
-    fake.add("0000:04:00.0", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), Some("eth2"));
-    fake.add("0000:04:00.1", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), Some("eth3"));
-    fake.add("0000:04:00.2", 0x8086, 0xa170, 0x04_0300, Some(14), Some("snd_hda_intel"), None);
+    fake.add("0000:04:00.0", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), true);
+    fake.add("0000:04:00.1", 0x8086, 0x10fb, 0x02_0000, Some(14), Some("ixgbe"), true);
+    fake.add("0000:04:00.2", 0x8086, 0xa170, 0x04_0300, Some(14), Some("snd_hda_intel"), false);
     bind(&fake, &BindRequest { group: true, ..for_ada(&["04:00.0", "04:00.1"]) }).unwrap();
     let outcome = unbind(&fake, &request(&["04:00.0"])).unwrap();
     assert_eq!(fake.driver("0000:04:00.2").as_deref(), Some("vfio-pci"));
@@ -156,6 +156,14 @@ fn an_interface_that_does_not_come_is_an_error_that_undoes_nothing() {
 }
 
 #[test]
+fn an_interface_that_comes_back_under_another_name_is_told() {
+    let fake = Fake::new();
+    bind(&fake, &for_ada(&["eth0", "eth1"])).unwrap();
+    let outcome = unbind(&fake, &request(&["03:00.1"])).unwrap();
+    assert_eq!(outcome.notes, ["0000:03:00.1 is back with ixgbe, interface eth0 (was eth1)"]);
+}
+
+#[test]
 fn a_function_that_a_program_has_open_is_refused_and_the_program_named() {
     let fake = Fake::new();
     bind(&fake, &for_ada(&["03:00.0"])).unwrap();
@@ -207,7 +215,7 @@ fn a_driver_whose_module_has_gone_is_loaded_again() {
 #[test]
 fn another_driver_can_be_named() {
     let fake = Fake::new();
-    fake.add("0000:09:00.0", 0x1af4, 0x1041, 0x02_0000, Some(20), None, Some("eth9"));
+    fake.add("0000:09:00.0", 0x1af4, 0x1041, 0x02_0000, Some(20), None, true);
     bind(&fake, &for_ada(&["09:00.0"])).unwrap();
     let error = unbind(&fake, &UnbindRequest { driver: Some("ixgbe".to_owned()), ..request(&["09:00.0"]) })
         .unwrap_err();
