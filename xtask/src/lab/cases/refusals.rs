@@ -24,11 +24,6 @@ pub(super) const CASES: &[Case] = &[
     case("refuses-low-memlock", "a limit on locked memory that is too low; both numbers", low_memlock),
     case("refuses-bypassing-device", "a device without ACCESS_PLATFORM", bypassing),
     case("refuses-legacy-device", "a virtio device of the old kind", legacy),
-    case(
-        "missing-feature-is-told",
-        "a device without receive modes forwards, with a warning",
-        missing_feature,
-    ),
     Case {
         name: "refuses-no-iommu",
         shows: "a machine without an IOMMU",
