@@ -1,2 +1,59 @@
-//! Ringway's own chores.
-fn main() {}
+//! Ringway's own chores: `cargo xtask <command>`.
+
+mod cache;
+mod checks;
+mod debian;
+mod lab;
+mod tool;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use ringway::binding;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Ringway's own chores", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything that proves Ringway: formatting, lints, documentation, licences, tests, the lab
+    Test(checks::TestArgs),
+    /// Runs Ringway in a virtual machine with an IOMMU, with real network stacks at both ends
+    Lab(lab::LabArgs),
+    /// The lab's second half, which it starts itself
+    #[command(hide = true)]
+    LabInside(lab::InsideArgs),
+    #[command(flatten)]
+    Binding(binding::Command),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Test(arguments) => checks::run(&arguments),
+        Command::Lab(arguments) => lab::run(&arguments),
+        Command::LabInside(arguments) => lab::run_inside(&arguments),
+        Command::Binding(command) => {
+            Ok(command.run(&binding::Context::new("cargo xtask", binding::Elevation::Sudo)))
+        }
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace that this program was built from.
+fn workspace() -> Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent().context("xtask lies in no workspace")?;
+    Ok(root.to_owned())
+}

@@ -19,20 +19,21 @@ pub(crate) struct Allocator {
 impl Allocator {
     /// An allocator over `ranges`. Overlapping ranges are merged, empty ones ignored.
     pub(crate) fn new(ranges: &[IovaRange]) -> Self {
-        let mut sorted: Vec<(u64, u64)> = ranges
-            .iter()
-            .map(|range| (range.first.get(), range.last.get()))
-            .filter(|(first, last)| first <= last)
-            .collect();
-        sorted.sort_unstable();
-        let mut usable: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
-        for (first, last) in sorted {
-            match usable.last_mut() {
-                Some(previous) if first <= previous.1.saturating_add(1) => previous.1 = previous.1.max(last),
-                _ => usable.push((first, last)),
-            }
-        }
+        let usable = merged(ranges);
         Self { free: usable.clone(), usable }
+    }
+
+    /// Takes everything outside `ranges` out of use, for good: what is handed out now stays where it is, and only what
+    /// lies inside comes back. Ranges never grow.
+    pub(crate) fn restrict(&mut self, ranges: &[IovaRange]) {
+        self.usable = common(&self.usable, &merged(ranges));
+        self.free = common(&self.free, &self.usable);
+    }
+
+    /// All that may be handed out, taken or not.
+    pub(crate) fn ranges(&self) -> Vec<IovaRange> {
+        let range = |&(first, last)| IovaRange { first: Iova::new(first), last: Iova::new(last) };
+        self.usable.iter().map(range).collect()
     }
 
     /// Takes `bytes` at a multiple of `alignment`, which is a power of two.
@@ -67,7 +68,8 @@ impl Allocator {
                 _ => merged.push((first, last)),
             }
         }
-        self.free = merged;
+        // A range that was restricted while it was out comes back smaller.
+        self.free = common(&merged, &self.usable);
     }
 
     fn carve(&mut self, index: usize, start: u64, end: u64) {
@@ -81,6 +83,33 @@ impl Allocator {
             self.free.insert(at, (end.wrapping_add(1), last));
         }
     }
+}
+
+/// Ranges in ascending order, overlapping ones merged, empty ones left out.
+fn merged(ranges: &[IovaRange]) -> Vec<(u64, u64)> {
+    let mut sorted: Vec<(u64, u64)> = ranges
+        .iter()
+        .map(|range| (range.first.get(), range.last.get()))
+        .filter(|(first, last)| first <= last)
+        .collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
+    for (first, last) in sorted {
+        match merged.last_mut() {
+            Some(previous) if first <= previous.1.saturating_add(1) => previous.1 = previous.1.max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged
+}
+
+/// What two ascending lists of disjoint ranges have in common.
+fn common(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let overlap = |&(first, last): &(u64, u64), limit: &(u64, u64)| {
+        let part = (first.max(limit.0), last.min(limit.1));
+        (part.0 <= part.1).then_some(part)
+    };
+    one.iter().flat_map(|range| other.iter().filter_map(move |limit| overlap(range, limit))).collect()
 }
 
 fn total(ranges: &[(u64, u64)]) -> u64 {
@@ -131,6 +160,25 @@ mod tests {
             allocator.give_back(parts[index], 4096);
         }
         assert_eq!(allocator.take(65536, 65536).unwrap().get(), 1 << 32);
+    }
+
+    #[test]
+    fn restricted_ranges_are_not_handed_out_and_do_not_come_back() {
+        let base = 1u64 << 32;
+        let mut allocator = Allocator::new(&[range(base, base + 0xffff)]);
+        let kept = allocator.take(0x4000, 0x1000).unwrap();
+        assert_eq!(kept.get(), base);
+        // The first two pages and the upper half go, the former while they are out.
+        allocator.restrict(&[range(0, 0xfff), range(base + 0x2000, base + 0x7fff)]);
+        assert_eq!(allocator.ranges(), [range(base + 0x2000, base + 0x7fff)]);
+        assert_eq!(allocator.take(0x4000, 0x1000).unwrap().get(), base + 0x4000);
+        assert!(allocator.take(0x1000, 0x1000).is_err());
+        allocator.give_back(kept, 0x4000);
+        assert_eq!(allocator.take(0x2000, 0x1000).unwrap().get(), base + 0x2000);
+        assert!(allocator.take(0x1000, 0x1000).is_err());
+        // Wider ranges bring nothing back.
+        allocator.restrict(&[range(0, u64::MAX)]);
+        assert!(allocator.take(0x1000, 0x1000).is_err());
     }
 
     #[test]

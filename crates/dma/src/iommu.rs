@@ -4,6 +4,7 @@
 //! vhost-user fit the same three calls.
 
 use crate::{Iova, IovaRange};
+use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
@@ -43,7 +44,7 @@ pub struct Mapping<'a> {
 ///   nothing of it is.
 /// - After `unmap` returned `Ok`, no device reaches the range any more: the memory may be given to anyone.
 /// - `limits` names only addresses that don't mean anything else to a device (no MSI window, no reserved region).
-pub unsafe trait Iommu: Send + Sync + std::fmt::Debug {
+pub unsafe trait Iommu: Any + Send + Sync + std::fmt::Debug {
     /// What can be mapped, as it is now: ranges may shrink when a device joins.
     ///
     /// # Errors

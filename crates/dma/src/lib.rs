@@ -37,22 +37,26 @@
 mod allocator;
 pub mod barrier;
 mod buffers;
+mod copy;
 mod emulated;
 mod error;
 mod iommu;
 mod iova;
+mod lent;
 mod memory;
 mod quiesce;
 mod region;
 mod ring;
 mod space;
+mod sync;
 
 pub use buffers::{BufferSize, Buffers, MAXIMUM_BUFFERS};
-pub use emulated::{Burst, DeviceView, LentTable};
+pub use emulated::{Burst, DeviceView};
 pub use error::{Error, Fault};
 pub use iommu::{BackendError, Iommu, Limits, Mapping};
 pub use iova::{Iova, IovaRange};
+pub use lent::LentTable;
 pub use memory::{PageSize, Placement};
-pub use quiesce::{Attachment, DeviceId, Park, Quiesced};
+pub use quiesce::{Attachment, DeviceId, Keeper, Kept, Park, Quiesced};
 pub use ring::{AddressWord, BLOCK_ALIGNMENT, Block, Descriptor, Element, Pair, Ring, RingBase, RingMemory};
 pub use space::{AddressSpace, Usage};

@@ -5,6 +5,9 @@
 //! then goes only by way of unmapping, and the buffers' numbers are never used again.
 
 use crate::AddressSpace;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names one open device for as long as the process lives.
@@ -62,4 +65,49 @@ impl Quiesced {
 pub trait Park: Send + std::fmt::Debug {
     /// Gives everything back. Called once, after the device stopped.
     fn release(self: Box<Self>, stopped: &Quiesced);
+}
+
+/// Who keeps what must outlive a device's use of it: the owner of the function.
+pub trait Keeper: Send + Sync + std::fmt::Debug {
+    /// Keeps it until the device has stopped, and releases it then.
+    fn keep(&self, what: Box<dyn Park>);
+}
+
+/// A queue's ring and buffers in the hands of the program: when it is dropped, they go to the device's keeper
+/// instead of going away.
+#[derive(Debug)]
+pub struct Kept<T: Park + 'static> {
+    value: ManuallyDrop<T>,
+    keeper: Arc<dyn Keeper>,
+}
+
+impl<T: Park + 'static> Kept<T> {
+    /// Entrusts `value` to `keeper`, from its drop on. The device is open for at least as long.
+    pub fn new(value: T, keeper: Arc<dyn Keeper>) -> Self {
+        Self { value: ManuallyDrop::new(value), keeper }
+    }
+}
+
+impl<T: Park + 'static> Deref for Kept<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Park + 'static> DerefMut for Kept<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: Park + 'static> Drop for Kept<T> {
+    fn drop(&mut self) {
+        // SAFETY: taken once, here, and never used after.
+        let value = unsafe { ManuallyDrop::take(&mut self.value) };
+        self.keeper.keep(Box::new(value));
+    }
 }

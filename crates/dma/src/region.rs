@@ -1,6 +1,7 @@
 //! A piece of memory that devices reach: mapped here, mapped for them, in this order undone.
 
 use crate::{AddressSpace, Error, Iova, LentTable, PageSize, Placement, memory};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use vm_memory::mmap::MmapRegion;
@@ -11,7 +12,8 @@ use vm_memory::mmap::MmapRegion;
 /// the process ends (rule 2).
 #[derive(Debug)]
 pub(crate) struct Region {
-    memory: Arc<MmapRegion>,
+    /// Dropped only where it is certain that no device reaches it: not on an error, and not when a back end unwinds.
+    memory: ManuallyDrop<Arc<MmapRegion>>,
     iova: Iova,
     pages: PageSize,
     space: AddressSpace,
@@ -26,9 +28,15 @@ impl Region {
         lent: Option<Arc<LentTable>>,
     ) -> Result<Self, Error> {
         let (memory, pages) = memory::allocate(bytes, placement)?;
-        let memory = Arc::new(memory);
-        let iova = space.map(&memory, pages, lent)?;
-        Ok(Self { memory, iova, pages, space: space.clone() })
+        let memory = ManuallyDrop::new(Arc::new(memory));
+        match space.map(&memory, pages, lent) {
+            Ok(iova) => Ok(Self { memory, iova, pages, space: space.clone() }),
+            Err(error) => {
+                // Refused, so nothing of it is reachable.
+                drop(ManuallyDrop::into_inner(memory));
+                Err(error)
+            }
+        }
     }
 
     /// The first byte.
@@ -59,9 +67,10 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if self.space.unmap(self.iova, self.length(), self.pages).is_err() {
-            // Still reachable for a device: kept for ever. `Usage::stranded_bytes` counts it.
-            std::mem::forget(Arc::clone(&self.memory));
+        // On an error it is still reachable for a device and kept for ever; `Usage::stranded_bytes` counts it.
+        if self.space.unmap(self.iova, self.length(), self.pages).is_ok() {
+            // SAFETY: nothing uses it after this: the region is being dropped, and no device reaches it any more.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
     }
 }

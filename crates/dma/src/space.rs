@@ -6,7 +6,8 @@
 
 use crate::allocator::Allocator;
 use crate::emulated::{DeviceView, Emulation};
-use crate::{Error, Iommu, Iova, IovaRange, LentTable, Limits, Mapping, PageSize};
+use crate::{BackendError, Error, Iommu, Iova, IovaRange, LentTable, Limits, Mapping, PageSize};
+use std::any::Any;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,13 +58,32 @@ impl AddressSpace {
     /// # Errors
     /// When the unit can't say what it translates.
     pub fn new(unit: Box<dyn Iommu>) -> Result<Self, Error> {
-        let limits = unit.limits().map_err(|source| Error::Iommu {
-            operation: "ask for the ranges of",
-            iova: Iova::new(0),
-            bytes: 0,
-            source,
-        })?;
+        let limits = unit.limits().map_err(unknown_limits)?;
         Ok(Self::with(Unit::Hardware(unit), &limits))
+    }
+
+    /// The unit that it stands on, if it is of this type. Only who can name the type reaches it: a back end that keeps
+    /// its type to itself keeps its unit to itself.
+    pub fn unit<T: Iommu>(&self) -> Option<&T> {
+        match &self.inner.unit {
+            Unit::Hardware(unit) => (&**unit as &dyn Any).downcast_ref(),
+            Unit::Emulated(_) => None,
+        }
+    }
+
+    /// Asks the unit again what it translates, after a device joined or left. What is mapped stays; addresses that can
+    /// no longer be used are not handed out again.
+    ///
+    /// # Errors
+    /// When the unit can't say.
+    pub fn refresh_limits(&self) -> Result<(), Error> {
+        let Unit::Hardware(unit) = &self.inner.unit else { return Ok(()) };
+        let mut state = self.state();
+        let limits = unit.limits().map_err(unknown_limits)?;
+        state.allocator.restrict(&limits.ranges);
+        state.granule = state.granule.max(granule(&limits));
+        state.mappings_allowed = limits.mappings;
+        Ok(())
     }
 
     /// An address space that no hardware is in: only software devices, through [`device_view`](Self::device_view).
@@ -84,11 +104,10 @@ impl AddressSpace {
     }
 
     fn with(unit: Unit, limits: &Limits) -> Self {
-        let granule = 1u64 << limits.page_sizes.trailing_zeros().min(62);
         let state = State {
             allocator: Allocator::new(&limits.ranges),
             usage: Usage::default(),
-            granule: granule.max(rustix::param::page_size() as u64),
+            granule: granule(limits),
             mappings_allowed: limits.mappings,
         };
         Self { inner: Arc::new(Inner { unit, state: Mutex::new(state) }) }
@@ -102,6 +121,11 @@ impl AddressSpace {
     /// Whether software stands in for the device.
     pub fn is_emulated(&self) -> bool {
         matches!(self.inner.unit, Unit::Emulated(_))
+    }
+
+    /// The addresses that it hands out from, in ascending order.
+    pub fn ranges(&self) -> Vec<IovaRange> {
+        self.state().allocator.ranges()
     }
 
     /// What it holds.
@@ -121,7 +145,7 @@ impl AddressSpace {
     pub(crate) fn lent_table(&self, count: u32, shift: u32) -> Option<Arc<LentTable>> {
         match &self.inner.unit {
             Unit::Hardware(_) => None,
-            Unit::Emulated(emulation) => Some(Arc::new(LentTable::new(emulation, count, shift))),
+            Unit::Emulated(emulation) => Some(Arc::new(emulation.lent_table(count, shift))),
         }
     }
 
@@ -205,4 +229,13 @@ impl AddressSpace {
         // The state is consistent whenever the lock is free: nothing in a critical section unwinds half-way.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unknown_limits(source: BackendError) -> Error {
+    Error::Iommu { operation: "ask for the ranges of", iova: Iova::new(0), bytes: 0, source }
+}
+
+/// The unit of mapping: the unit's smallest page, or the machine's if that is larger.
+fn granule(limits: &Limits) -> u64 {
+    (1u64 << limits.page_sizes.trailing_zeros().min(62)).max(rustix::param::page_size() as u64)
 }

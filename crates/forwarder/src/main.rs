@@ -1,2 +1,8 @@
 //! The program `ringway`.
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringway::commands::run(ringway::cli::parse())
+}

@@ -94,6 +94,7 @@
 
 mod config_space;
 mod interrupts;
+pub mod ixgbe;
 pub mod traffic;
 pub mod virtio;
 pub mod wire;

@@ -13,6 +13,7 @@ pub const MAXIMUM_BATCH: usize = 256;
 pub struct Batch {
     pub(crate) pool: Pool,
     pub(crate) words: Box<[Word; MAXIMUM_BATCH]>,
+    /// At most `limit`. The words below it are packets that the batch owns.
     pub(crate) length: usize,
     /// At most `MAXIMUM_BATCH`.
     limit: usize,
@@ -49,7 +50,7 @@ impl Batch {
     /// How many more it takes.
     #[inline(always)]
     pub fn room(&self) -> usize {
-        self.limit - self.length
+        self.limit.wrapping_sub(self.length)
     }
 
     /// Its packets, first to last.
@@ -81,7 +82,7 @@ impl Batch {
         match self.words.get_mut(..self.limit).and_then(|words| words.get_mut(self.length)) {
             Some(place) => {
                 *place = packet.into_word();
-                self.length += 1;
+                self.length = self.length.wrapping_add(1);
                 Ok(())
             }
             None => Err((Error::NoRoom { place: "in the batch of", wanted: 1, room: 0 }, packet)),
@@ -96,24 +97,25 @@ impl Batch {
         Some(Packet::new(self.pool.clone(), word))
     }
 
-    /// Drops the packets for which `keep` says no, and keeps the order of the others.
+    /// Drops the packets for which `keep` says no, and keeps the order of the others. If `keep` panics, the packets
+    /// that it didn't decide on stay.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut Frame<'_>) -> bool) {
         let total = std::mem::take(&mut self.length);
-        let mut kept = 0;
-        for index in 0..total {
-            let Some(&(mut word)) = self.words.get(index) else { break };
-            // SAFETY: with `length` at 0 the batch doesn't own the word; this loop does.
-            let stays = keep(&mut unsafe { Frame::new(&self.pool.inner, &mut word) });
-            if stays {
-                if let Some(place) = self.words.get_mut(kept) {
-                    *place = word;
-                    kept += 1;
-                }
-            } else {
-                drop(Packet::new(self.pool.clone(), word));
+        let mut sieve = Sieve { batch: self, kept: 0, next: 0, total };
+        while sieve.next < sieve.total {
+            let Sieve { batch, kept, next, .. } = &mut sieve;
+            let Some(word) = batch.words.get_mut(*next) else { break };
+            // SAFETY: with `length` at 0 the batch doesn't own the word; the sieve does.
+            let stays = keep(&mut unsafe { Frame::new(&batch.pool.inner, word) });
+            let word = *word;
+            *next = next.wrapping_add(1);
+            if !stays {
+                drop(Packet::new(batch.pool.clone(), word));
+            } else if let Some(place) = batch.words.get_mut(*kept) {
+                *place = word;
+                *kept = kept.wrapping_add(1);
             }
         }
-        self.length = kept;
     }
 
     /// Gives all packets back to the pool and says how many they were.
@@ -125,15 +127,21 @@ impl Batch {
         pool.put_all(words.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
         dropped
     }
+}
 
-    /// Takes the first `count` out of the books: they have gone elsewhere.
-    #[inline(always)]
-    pub(crate) fn remove_front(&mut self, count: usize) {
-        let left = self.length.saturating_sub(count);
-        if left > 0 && count > 0 {
-            self.words.copy_within(count..self.length, 0);
-        }
-        self.length = left;
+/// A batch while [`Batch::retain`] goes through it: words below `kept` stay, those from `next` to `total` are not
+/// decided on, and those between are gone.
+struct Sieve<'a> {
+    batch: &'a mut Batch,
+    kept: usize,
+    next: usize,
+    total: usize,
+}
+
+impl Drop for Sieve<'_> {
+    fn drop(&mut self) {
+        self.batch.words.copy_within(self.next..self.total, self.kept);
+        self.batch.length = self.kept.wrapping_add(self.total.wrapping_sub(self.next));
     }
 }
 

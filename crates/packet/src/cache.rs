@@ -1,97 +1,106 @@
-//! A queue's own stock of free buffers.
+//! What a queue keeps of free buffers for itself: a stock to receive into, and a magazine of what it sent.
 
 use crate::Pool;
+use crate::batch::MAXIMUM_BATCH;
 use crate::pool::{MAGAZINE, Magazine};
 
-/// The most that a cache holds: the largest batch, and two magazines.
-pub(crate) const CAPACITY: usize = 256 + 2 * MAGAZINE;
+/// The most that a stock holds: enough for the largest batch, in whole magazines, beside one that was begun.
+pub(crate) const CAPACITY: usize = MAXIMUM_BATCH + 2 * MAGAZINE;
 
-/// A stack of free numbers of one pool.
+/// A receive queue's free numbers of one pool. They are used in the order in which they came.
 #[derive(Debug)]
-pub(crate) struct Cache {
+pub(crate) struct Stock {
     pub(crate) pool: Pool,
-    /// Free ones are below `length`; above are leftovers.
     pub(crate) numbers: Box<[u32; CAPACITY]>,
-    pub(crate) length: usize,
+    /// Free ones are from here …
+    pub(crate) head: usize,
+    /// … to here, at most `CAPACITY`. The others are leftovers.
+    pub(crate) end: usize,
 }
 
-impl Cache {
+impl Stock {
     pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool, numbers: Box::new([0; CAPACITY]), length: 0 }
+        Self { pool, numbers: Box::new([0; CAPACITY]), head: 0, end: 0 }
     }
 
-    /// Sees to it that at least `wanted` are there, if the pool has as many. At most 256.
-    #[inline]
+    /// Sees to it that at least `wanted` are there, if the pool has as many. At most the largest batch.
+    #[inline(always)]
     pub(crate) fn refill(&mut self, wanted: usize) {
-        while self.length < wanted.min(CAPACITY - MAGAZINE) {
-            let Some(magazine) = self.pool.inner.get_magazine() else {
-                return self.refill_loose(wanted);
-            };
-            self.take_magazine(&magazine);
+        if self.end.wrapping_sub(self.head) < wanted {
+            self.get(wanted.min(MAXIMUM_BATCH));
         }
     }
 
-    #[inline]
-    fn take_magazine(&mut self, magazine: &Magazine) {
-        if let Some(place) =
-            self.numbers.get_mut(self.length..).and_then(|rest| rest.first_chunk_mut::<MAGAZINE>())
-        {
-            *place = magazine.0;
-            self.length += MAGAZINE;
+    #[inline(never)]
+    fn get(&mut self, wanted: usize) {
+        if self.head != 0 {
+            self.numbers.copy_within(self.head..self.end, 0);
+            self.end = self.end.wrapping_sub(self.head);
+            self.head = 0;
+        }
+        while self.end < wanted {
+            let Some(Magazine(numbers)) = self.pool.inner.get_magazine() else {
+                return self.get_loose(wanted);
+            };
+            // There is room: less than the largest batch is there.
+            let Some(place) = self.numbers.get_mut(self.end..).and_then(|rest| rest.first_chunk_mut()) else {
+                return self.pool.inner.put_magazine(Magazine(numbers));
+            };
+            *place = numbers;
+            self.end = self.end.wrapping_add(MAGAZINE);
         }
     }
 
     #[cold]
-    fn refill_loose(&mut self, wanted: usize) {
-        while self.length < wanted {
-            let (Some(place), Some(number)) = (self.numbers.get_mut(self.length), self.pool.inner.get())
-            else {
-                return;
-            };
+    fn get_loose(&mut self, wanted: usize) {
+        while self.end < wanted
+            && let Some(place) = self.numbers.get_mut(self.end)
+            && let Some(number) = self.pool.inner.get()
+        {
             *place = number;
-            self.length += 1;
-        }
-    }
-
-    /// Adds numbers that are free now, and passes whole magazines on to the pool.
-    #[inline]
-    pub(crate) fn put_slice(&mut self, numbers: &[u32]) {
-        for part in numbers.chunks(MAGAZINE) {
-            self.spill();
-            if let Some(place) =
-                self.numbers.get_mut(self.length..).and_then(|rest| rest.get_mut(..part.len()))
-            {
-                place.copy_from_slice(part);
-                self.length += part.len();
-            }
-        }
-    }
-
-    /// Adds one number.
-    #[inline]
-    pub(crate) fn put(&mut self, number: u32) {
-        self.spill();
-        if let Some(place) = self.numbers.get_mut(self.length) {
-            *place = number;
-            self.length += 1;
-        }
-    }
-
-    /// Leaves at most two magazines.
-    #[inline]
-    fn spill(&mut self) {
-        while self.length > MAGAZINE * 2 {
-            let rest = self.length - MAGAZINE;
-            if let Some(magazine) = self.numbers.get(rest..).and_then(|rest| rest.first_chunk::<MAGAZINE>()) {
-                self.pool.inner.put_magazine(Magazine(*magazine));
-            }
-            self.length = rest;
+            self.end = self.end.wrapping_add(1);
         }
     }
 }
 
-impl Drop for Cache {
+impl Drop for Stock {
     fn drop(&mut self) {
-        self.pool.inner.put_all(self.numbers.iter().take(self.length).copied());
+        let free = self.numbers.get(self.head..self.end).unwrap_or_default();
+        self.pool.inner.put_all(free.iter().copied());
+    }
+}
+
+/// Where a transmit queue gathers the numbers of one pool that come back, until they are a magazine. It never holds
+/// a whole one, so a queue that has sent everything keeps at most 31 buffers from the others.
+#[derive(Debug)]
+pub(crate) struct Returns {
+    pub(crate) pool: Pool,
+    magazine: Magazine,
+    /// Below `MAGAZINE`.
+    length: usize,
+}
+
+impl Returns {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { pool, magazine: Magazine([0; MAGAZINE]), length: 0 }
+    }
+
+    /// Adds a number that is free now.
+    #[inline]
+    pub(crate) fn put(&mut self, number: u32) {
+        if let Some(place) = self.magazine.0.get_mut(self.length) {
+            *place = number;
+            self.length = self.length.wrapping_add(1);
+        }
+        if self.length >= MAGAZINE {
+            self.length = 0;
+            self.pool.inner.put_magazine(self.magazine);
+        }
+    }
+}
+
+impl Drop for Returns {
+    fn drop(&mut self) {
+        self.pool.inner.put_all(self.magazine.0.iter().take(self.length).copied());
     }
 }

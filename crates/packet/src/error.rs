@@ -26,6 +26,9 @@ pub enum Error {
     /// Packets of one pool were given to what works with another.
     #[error("packets of one pool were given to a queue of another: start the queue with the pool it may use")]
     WrongPool,
+    /// A transmit queue was given no pool, or more than its records can tell apart.
+    #[error("a transmit queue can't send from {0} pools: give it 1 to 255")]
+    Pools(usize),
     /// A pool and a device are in different address spaces.
     #[error(
         "the device doesn't reach the packet pool: make the pool in the address space that the device was opened in"

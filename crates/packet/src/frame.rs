@@ -38,53 +38,63 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     pub fn data(&self) -> &[u8] {
         // SAFETY: `offset + length` is inside the buffer, and the packet is borrowed (invariant of `word.rs`).
-        unsafe {
-            let start = self.pool.start(self.word.number()).add(self.word.offset() as usize);
-            std::slice::from_raw_parts(start, self.word.length() as usize)
-        }
+        unsafe { std::slice::from_raw_parts(self.pool.place(*self.word), self.len()) }
     }
 
     /// The bytes of the first segment.
     #[inline(always)]
     pub fn data_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `data`, and the borrow is exclusive.
-        unsafe {
-            let start = self.pool.start(self.word.number()).add(self.word.offset() as usize);
-            std::slice::from_raw_parts_mut(start, self.word.length() as usize)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.pool.place(*self.word), self.len()) }
     }
 
     /// Free bytes before the packet.
     #[inline(always)]
     pub fn headroom(&self) -> usize {
-        self.word.offset() as usize
+        self.word.offset(self.pool.shift()) as usize
     }
 
     /// Free bytes behind the first segment.
     #[inline(always)]
     pub fn tailroom(&self) -> usize {
-        self.size().saturating_sub(self.headroom()).saturating_sub(self.len())
+        self.size().wrapping_sub(self.headroom()).wrapping_sub(self.len())
     }
 
+    #[inline(always)]
     fn size(&self) -> usize {
-        self.pool.buffers.size().bytes() as usize
+        self.pool.size() as usize
+    }
+
+    /// Moves both edges, inside the buffer.
+    #[inline(always)]
+    fn set(&mut self, offset: usize, length: usize) {
+        let size = self.size();
+        // A packet that was trimmed to nothing may have its start behind the buffer's last byte: the next buffer's
+        // first, that would be.
+        let offset = offset.min(size.wrapping_sub(1)) as u64;
+        let start = self.word.position() & !(size as u64).wrapping_sub(1);
+        *self.word = self.word.moved(start | offset, length as u32);
     }
 
     /// The `count` bytes before the packet, which belong to its buffer: where a device puts what it says of a
     /// packet, and a driver what it says to a device. `None` where the headroom is shorter.
     #[inline(always)]
     pub fn prefix(&self, count: usize) -> Option<&[u8]> {
-        let from = self.headroom().checked_sub(count)?;
-        // SAFETY: `from + count` is the packet's offset, which is inside the buffer.
-        Some(unsafe { std::slice::from_raw_parts(self.pool.start(self.word.number()).add(from), count) })
+        if count > self.headroom() {
+            return None;
+        }
+        // SAFETY: there are that many bytes of the buffer before the packet's first.
+        Some(unsafe { std::slice::from_raw_parts(self.pool.place(*self.word).sub(count), count) })
     }
 
     /// The same, to be written.
     #[inline(always)]
     pub fn prefix_mut(&mut self, count: usize) -> Option<&mut [u8]> {
-        let from = self.headroom().checked_sub(count)?;
+        if count > self.headroom() {
+            return None;
+        }
         // SAFETY: as in `prefix`, and the borrow is exclusive.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.pool.start(self.word.number()).add(from), count) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.pool.place(*self.word).sub(count), count) })
     }
 
     /// Adds `count` zeroed bytes before the packet and gives them to be filled.
@@ -94,7 +104,7 @@ impl<'a> Frame<'a> {
     pub fn prepend(&mut self, count: usize) -> Result<&mut [u8], Error> {
         let room = self.headroom();
         let offset = room.checked_sub(count).ok_or(Error::NoRoom { place: "before", wanted: count, room })?;
-        *self.word = self.word.at(offset as u32, (self.len() + count) as u32);
+        self.set(offset, self.len().wrapping_add(count));
         let added = self.data_mut().get_mut(..count).unwrap_or_default();
         added.fill(0);
         Ok(added)
@@ -109,7 +119,7 @@ impl<'a> Frame<'a> {
         if count > room {
             return Err(Error::NoRoom { place: "behind", wanted: count, room });
         }
-        *self.word = self.word.at(self.word.offset(), (length + count) as u32);
+        self.set(self.headroom(), length.wrapping_add(count));
         let added = self.data_mut().get_mut(length..).unwrap_or_default();
         added.fill(0);
         Ok(added)
@@ -123,7 +133,7 @@ impl<'a> Frame<'a> {
         let length = self.len();
         let left =
             length.checked_sub(count).ok_or(Error::NoRoom { place: "in", wanted: count, room: length })?;
-        *self.word = self.word.at(self.word.offset() + count as u32, left as u32);
+        self.set(self.headroom().wrapping_add(count), left);
         Ok(())
     }
 
@@ -135,7 +145,7 @@ impl<'a> Frame<'a> {
         let length = self.len();
         let left =
             length.checked_sub(count).ok_or(Error::NoRoom { place: "in", wanted: count, room: length })?;
-        *self.word = self.word.at(self.word.offset(), left as u32);
+        self.set(self.headroom(), left);
         Ok(())
     }
 
@@ -146,15 +156,12 @@ impl<'a> Frame<'a> {
             let word = next?;
             next = if word.has(flag::SEGMENTED) {
                 // SAFETY: the packet is borrowed, and its chain with it.
-                Some(unsafe { (*self.pool.metadata(word.number())).next })
+                Some(unsafe { (*self.pool.metadata(word)).next })
             } else {
                 None
             };
             // SAFETY: as in `data`; each word of the chain keeps the invariant.
-            Some(unsafe {
-                let start = self.pool.start(word.number()).add(word.offset() as usize);
-                std::slice::from_raw_parts(start, word.length() as usize)
-            })
+            Some(unsafe { std::slice::from_raw_parts(self.pool.place(word), word.length() as usize) })
         })
     }
 
@@ -172,31 +179,22 @@ impl<'a> Frame<'a> {
         if !std::ptr::eq(&*other.pool().inner, self.pool) {
             return Err((Error::WrongPool, other));
         }
-        let next = other.into_word();
-        let mut last: *mut Word = self.word;
-        // SAFETY: `last` points at this packet's word or into the metadata of its chain, all of it borrowed
-        // exclusively; `next` was owned by `other` and is by this packet now.
-        unsafe {
-            while (*last).has(flag::SEGMENTED) {
-                last = &raw mut (*self.pool.metadata((*last).number())).next;
-            }
-            (*self.pool.metadata((*last).number())).next = next;
-            (*last).0 |= flag::SEGMENTED;
-        }
+        // SAFETY: the packet is borrowed exclusively; `other` owned its word, and this packet does now.
+        unsafe { self.pool.link(self.word, other.into_word()) };
         Ok(())
     }
 
     #[inline(always)]
     fn metadata(&self) -> &Metadata {
         // SAFETY: the buffer, and so its metadata, belongs to the borrowed packet.
-        unsafe { &*self.pool.metadata(self.word.number()) }
+        unsafe { &*self.pool.metadata(*self.word) }
     }
 
     #[inline(always)]
     fn metadata_mut(&mut self, valid: u64) -> &mut Metadata {
         self.word.0 |= valid;
         // SAFETY: as in `metadata`, and the borrow is exclusive.
-        unsafe { &mut *self.pool.metadata(self.word.number()) }
+        unsafe { &mut *self.pool.metadata(*self.word) }
     }
 
     fn known(&self, which: u64) -> Option<&Metadata> {

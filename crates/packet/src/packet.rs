@@ -39,10 +39,7 @@ impl Packet {
     /// The bytes of its first segment.
     pub fn data(&self) -> &[u8] {
         // SAFETY: `offset + length` is inside the buffer that the packet owns (invariant of `word.rs`).
-        unsafe {
-            let start = self.pool.inner.start(self.word.number()).add(self.word.offset() as usize);
-            std::slice::from_raw_parts(start, self.word.length() as usize)
-        }
+        unsafe { std::slice::from_raw_parts(self.pool.inner.place(self.word), self.word.length() as usize) }
     }
 }
 

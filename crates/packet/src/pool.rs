@@ -7,7 +7,7 @@
 //! The pool's memory lives as long as anyone holds the pool, one of its packets, batches or caches.
 
 use crate::metadata::Metadata;
-use crate::word::Word;
+use crate::word::{Word, flag};
 use crate::{Error, Packet};
 use crossbeam_queue::ArrayQueue;
 use ringway_dma::{AddressSpace, BufferSize, Buffers, PageSize, Placement};
@@ -23,7 +23,6 @@ pub const HEADROOM: u32 = 256;
 
 /// Buffers that are free, on their way between threads.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
 pub(crate) struct Magazine(pub(crate) [u32; MAGAZINE]);
 
 /// What a pool is made of.
@@ -95,7 +94,7 @@ impl Pool {
     /// When no buffer is free.
     pub fn packet(&self) -> Result<Packet, Error> {
         let number = self.inner.get().ok_or(Error::Empty { buffers: self.buffers() })?;
-        Ok(Packet::new(self.clone(), Word::new(number, HEADROOM, 0)))
+        Ok(Packet::new(self.clone(), Word::new(number, self.inner.size(), HEADROOM, 0)))
     }
 
     /// A packet with a copy of `bytes`.
@@ -165,18 +164,22 @@ impl Inner {
     /// Gives one buffer back, the slow way.
     pub(crate) fn put(&self, number: u32) {
         // There is room for every buffer of the pool, so this never fails.
-        let _ = self.loose.push(number);
+        if self.loose.push(number).is_err() {
+            self.lose(1);
+        }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_magazine(&self) -> Option<Magazine> {
         self.magazines.pop()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_magazine(&self, magazine: Magazine) {
         // There is room for every buffer of the pool, so this never fails.
-        let _ = self.magazines.push(magazine);
+        if self.magazines.push(magazine).is_err() {
+            self.lose(MAGAZINE as u32);
+        }
     }
 
     /// Gives many back: whole magazines at once, what is left over alone.
@@ -197,29 +200,57 @@ impl Inner {
     }
 
     /// Counts buffers that stay with a device for ever.
+    #[cold]
     pub(crate) fn lose(&self, count: u32) {
         self.lost.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The first byte of a buffer.
-    ///
-    /// # Safety
-    /// `number` is below the pool's count.
+    /// The size of a buffer as a power of two.
     #[inline(always)]
-    pub(crate) unsafe fn start(&self, number: u32) -> *mut u8 {
-        let offset = (number as usize) << self.buffers.size().shift();
-        // SAFETY: the buffer lies in the region, by the caller's word.
-        unsafe { self.buffers.base().as_ptr().add(offset) }
+    pub(crate) fn shift(&self) -> u32 {
+        self.buffers.size().shift()
     }
 
-    /// A buffer's metadata.
+    /// The size of a buffer in bytes.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> u64 {
+        1u64.wrapping_shl(self.shift())
+    }
+
+    /// A packet's first byte.
     ///
     /// # Safety
-    /// `number` is below the pool's count.
+    /// `word` keeps the invariant of `word.rs` and is of this pool.
     #[inline(always)]
-    pub(crate) unsafe fn metadata(&self, number: u32) -> *mut Metadata {
+    pub(crate) unsafe fn place(&self, word: Word) -> *mut u8 {
+        // SAFETY: the position lies in the region, by the caller's word.
+        unsafe { self.buffers.base().as_ptr().add(word.position() as usize) }
+    }
+
+    /// The metadata of the buffer of `word`.
+    ///
+    /// # Safety
+    /// As for [`place`](Self::place).
+    #[inline(always)]
+    pub(crate) unsafe fn metadata(&self, word: Word) -> *mut Metadata {
         // SAFETY: there is one for each buffer.
-        unsafe { self.metadata.get_unchecked(number as usize) }.get()
+        unsafe { self.metadata.get_unchecked(word.number(self.shift()) as usize) }.get()
+    }
+
+    /// Puts `next` behind the last segment of the packet of `word`.
+    ///
+    /// # Safety
+    /// The caller owns both packets, and `next` is part of the first from now on.
+    pub(crate) unsafe fn link(&self, word: &mut Word, next: Word) {
+        let mut last: *mut Word = word;
+        // SAFETY: `last` points at the packet's word or into the metadata of its chain: all of it the caller's.
+        unsafe {
+            while (*last).has(flag::SEGMENTED) {
+                last = &raw mut (*self.metadata(*last)).next;
+            }
+            (*self.metadata(*last)).next = next;
+            (*last).0 |= flag::SEGMENTED;
+        }
     }
 
     /// The numbers of a packet's buffers, first to last.
@@ -230,13 +261,13 @@ impl Inner {
         let mut next = Some(word);
         std::iter::from_fn(move || {
             let word = next?;
-            next = if word.has(crate::word::flag::SEGMENTED) {
-                // SAFETY: the chain's buffers belong to the packet's owner; its numbers keep the words' invariant.
-                Some(unsafe { (*self.metadata(word.number())).next })
+            next = if word.has(flag::SEGMENTED) {
+                // SAFETY: the chain's buffers belong to the packet's owner; its words keep the invariant.
+                Some(unsafe { (*self.metadata(word)).next })
             } else {
                 None
             };
-            Some(word.number())
+            Some(word.number(self.shift()))
         })
     }
 }

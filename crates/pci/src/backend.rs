@@ -116,6 +116,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// When there are more counters than vectors, or the kernel refuses.
     fn set_msix(&self, vectors: &[Arc<OwnedFd>]) -> Result<(), Error>;
 
+    /// Whether the function is wanted back: it is being unplugged, or taken from this program's back end. Whoever wants it
+    /// waits until it is closed. Back ends that nobody takes functions from leave this as it is.
+    fn removal_requested(&self) -> bool {
+        false
+    }
+
     /// Resets the function and waits, bounded, until it answers again. `Ok(false)`: it has no way to be reset
     /// by itself.
     ///

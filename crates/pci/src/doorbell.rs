@@ -2,7 +2,7 @@
 //!
 //! An enum, not a trait object: it stands on the packet path, once a batch, as one predicted branch.
 
-use crate::Width;
+use crate::{Registers, Width};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
@@ -22,6 +22,15 @@ pub enum Doorbell {
     Emulated(Arc<AtomicU32>),
     /// A counter that another process waits on; the value says nothing.
     Eventfd(Arc<OwnedFd>),
+    /// A register that can't be mapped, an I/O port say: each ring is a system call.
+    Unmapped {
+        /// The BAR that it is in.
+        registers: Arc<dyn Registers>,
+        /// Where in the BAR.
+        offset: u64,
+        /// How wide it is.
+        width: Width,
+    },
 }
 
 impl Doorbell {
@@ -33,7 +42,17 @@ impl Doorbell {
             Self::Mmio(register) => register.store(value),
             Self::Emulated(register) => register.store(value, Ordering::Release),
             Self::Eventfd(counter) => signal(counter),
+            Self::Unmapped { registers, offset, width } => store(&**registers, *offset, *width, value),
         }
+    }
+}
+
+#[cold]
+fn store(registers: &dyn Registers, offset: u64, width: Width, value: u32) {
+    match width {
+        Width::Byte => registers.write8(offset, value as u8),
+        Width::Word => registers.write16(offset, value as u16),
+        Width::Double => registers.write32(offset, value),
     }
 }
 

@@ -3,10 +3,10 @@
 //! [`Function`] stands on a [`Backend`] and adds what every driver needs and must not get wrong: walks over
 //! capability lists that a device may have tied into a loop, and the end. When a function is dropped, interrupts
 //! are disconnected, bus mastering goes off, pending accesses are waited for, the function is reset, and only then
-//! does what was [parked](Function::park) go back (rule 2).
+//! does what was kept go back (rule 2).
 
 use crate::{Backend, Bar, Error, Identity, Width};
-use ringway_dma::{AddressSpace, Attachment, Park, Quiesced};
+use ringway_dma::{AddressSpace, Attachment, Keeper, Park, Quiesced};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +37,25 @@ pub struct Capability {
     pub id: u8,
     /// Where it starts in configuration space.
     pub offset: u16,
+}
+
+/// The capability list of a function, in its order.
+pub(crate) fn capability_list(backend: &dyn Backend) -> Result<Vec<Capability>, Error> {
+    let mut found = Vec::new();
+    if backend.config_read(STATUS, Width::Word)? & STATUS_CAPABILITIES == 0 {
+        return Ok(found);
+    }
+    // The two low bits are reserved and must be masked (section 6.7).
+    let mut offset = backend.config_read(CAPABILITIES_POINTER, Width::Byte)? as u16 & 0xfc;
+    while offset >= 0x40 {
+        if found.len() >= MAXIMUM_CAPABILITIES {
+            return Err(Error::CapabilityLoop { device: backend.identity().name.clone() });
+        }
+        let id = backend.config_read(offset, Width::Byte)? as u8;
+        found.push(Capability { id, offset });
+        offset = backend.config_read(offset.saturating_add(1), Width::Byte)? as u16 & 0xfc;
+    }
+    Ok(found)
 }
 
 /// An open function.
@@ -107,21 +126,7 @@ impl Function {
     /// # Errors
     /// When configuration space can't be read, or the list does not end.
     pub fn capabilities(&self) -> Result<Vec<Capability>, Error> {
-        let mut found = Vec::new();
-        if self.config_read(STATUS, Width::Word)? & STATUS_CAPABILITIES == 0 {
-            return Ok(found);
-        }
-        // The two low bits are reserved and must be masked (section 6.7).
-        let mut offset = self.config_read(CAPABILITIES_POINTER, Width::Byte)? as u16 & 0xfc;
-        while offset >= 0x40 {
-            if found.len() >= MAXIMUM_CAPABILITIES {
-                return Err(Error::CapabilityLoop { device: self.name().to_owned() });
-            }
-            let id = self.config_read(offset, Width::Byte)? as u8;
-            found.push(Capability { id, offset });
-            offset = self.config_read(offset.saturating_add(1), Width::Byte)? as u16 & 0xfc;
-        }
-        Ok(found)
+        capability_list(&*self.backend)
     }
 
     /// `length` bytes of the registers behind BAR `index`, from `offset`.
@@ -171,9 +176,9 @@ impl Function {
         self.backend.reset()
     }
 
-    /// Keeps something until the device has stopped: rings and the buffers in them.
-    pub fn park(&self, what: Box<dyn Park>) {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    /// Whether the function is wanted back: it is being unplugged, or unbound. Whoever wants it waits until it is closed.
+    pub fn removal_requested(&self) -> bool {
+        self.backend.removal_requested()
     }
 
     /// Stops the device: interrupts off, bus mastering off, pending accesses over, function reset.
@@ -207,6 +212,12 @@ impl Function {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+}
+
+impl Keeper for Function {
+    fn keep(&self, what: Box<dyn Park>) {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 }
 

@@ -27,10 +27,12 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod failure;
 mod link;
 mod statistics;
 
 pub use error::Error;
+pub use failure::Failure;
 pub use link::{Link, MacAddress, ParseMacError};
 pub use statistics::{ReceiveCounters, ReceiveStatistics, Statistics, TransmitCounters, TransmitStatistics};
 
@@ -38,6 +40,9 @@ use ringway_packet::{Batch, Pool};
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+/// Ethernet's longest ordinary frame with a VLAN tag, without FCS, in bytes (IEEE 802.3, clause 3.2.7).
+pub const ETHERNET_FRAME: u32 = 1518;
 
 /// How a port is opened.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub struct PortOptions {
     pub receive_ring: u32,
     /// Descriptors of each transmit ring: a power of two within the device's limits.
     pub transmit_ring: u32,
+    /// The longest frame to be received, without FCS, in bytes. Frames that one buffer doesn't hold come in several.
+    pub maximum_frame: u32,
     /// Whether the receive queues get an interrupt each. Off, nothing but polling finds packets.
     pub interrupts: bool,
 }
@@ -61,6 +68,7 @@ impl Default for PortOptions {
             transmit_queues: 1,
             receive_ring: 512,
             transmit_ring: 512,
+            maximum_frame: ETHERNET_FRAME,
             interrupts: false,
         }
     }
@@ -93,6 +101,8 @@ pub struct Information {
     pub numa_node: Option<u32>,
     /// What was agreed with the device, by its specification's names.
     pub features: Vec<&'static str>,
+    /// What is in its EEPROM, as the maker names it, where the device says.
+    pub firmware: Option<String>,
     /// The longest frame that can be received, without FCS, in bytes.
     pub maximum_frame: u32,
 }
@@ -100,7 +110,16 @@ pub struct Information {
 impl Information {
     /// What every driver knows of its port.
     pub fn new(name: String, driver: &'static str, model: String, mac: MacAddress) -> Self {
-        Self { name, driver, model, mac, numa_node: None, features: Vec::new(), maximum_frame: 1518 }
+        Self {
+            name,
+            driver,
+            model,
+            mac,
+            numa_node: None,
+            features: Vec::new(),
+            firmware: None,
+            maximum_frame: ETHERNET_FRAME,
+        }
     }
 }
 
@@ -129,6 +148,52 @@ pub trait Port: Send + Debug {
     /// # Errors
     /// When the device can't, or doesn't answer.
     fn set_promiscuous(&mut self, on: bool) -> Result<(), Error>;
+
+    /// Receives all frames for groups, or only broadcasts.
+    ///
+    /// # Errors
+    /// When the device can't, or doesn't answer.
+    fn set_all_multicast(&mut self, on: bool) -> Result<(), Error> {
+        let _ = on;
+        Err(self.unsupported("receiving all multicast frames"))
+    }
+
+    /// Receives frames for one more address.
+    ///
+    /// # Errors
+    /// When the device can't, has no room for it, or doesn't answer.
+    fn add_address(&mut self, address: MacAddress) -> Result<(), Error> {
+        let _ = address;
+        Err(self.unsupported("a further address"))
+    }
+
+    /// Receives frames for that address no more.
+    ///
+    /// # Errors
+    /// When it was not added, or the device doesn't answer.
+    fn remove_address(&mut self, address: MacAddress) -> Result<(), Error> {
+        let _ = address;
+        Err(self.unsupported("a further address"))
+    }
+
+    /// Blinks a light on the card, so that a person finds it, or stops doing so.
+    ///
+    /// # Errors
+    /// When it has none, or doesn't answer.
+    fn set_identify(&mut self, on: bool) -> Result<(), Error> {
+        let _ = on;
+        Err(self.unsupported("blinking a light"))
+    }
+
+    /// The error for what this driver doesn't do.
+    fn unsupported(&self, feature: &'static str) -> Error {
+        let information = self.information();
+        Error::Unsupported {
+            port: information.name.clone(),
+            feature,
+            reason: format!("the {} driver doesn't do it", information.driver),
+        }
+    }
 
     /// Looks after the device: whether it is still there and well. To be called now and then, about once a second.
     ///

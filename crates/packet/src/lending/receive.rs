@@ -1,29 +1,33 @@
 //! The buffers of a receive ring.
 
 use super::{NONE, in_space, records};
-use crate::cache::Cache;
-use crate::pool::HEADROOM;
-use crate::word::{Word, flag};
+use crate::batch::MAXIMUM_BATCH;
+use crate::cache::{CAPACITY, Stock};
+use crate::pool::{HEADROOM, Inner};
+use crate::word::Word;
 use crate::{Batch, Error, Pool};
-use ringway_dma::{AddressWord, Attachment, DeviceId, Quiesced};
+use ringway_dma::{AddressWord, Attachment, Descriptor, DeviceId, LentTable, Quiesced, Ring};
+use std::sync::atomic::Ordering;
 
 /// The buffers that a receive ring holds, one a slot, and a stock of free ones to replace them.
 ///
 /// Dropped without [`release`](Self::release) it doesn't know whether the device has stopped: the buffers are then
 /// never used again, and the pool counts them as lost.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct ReceiveBuffers {
-    /// Which buffer each slot holds. A power of two of them.
+    /// Which buffer each slot holds. A power of two of them, `mask + 1`.
     owners: Box<[u32]>,
     mask: u32,
     /// What the device writes before the packet's first byte.
     prefix: u32,
     /// The longest packet in one buffer.
     capacity: u32,
-    shift: u32,
+    /// The size of a buffer.
+    size: u64,
     /// The device's address of buffer 0, where the prefix starts.
     base: u64,
-    cache: Cache,
+    stock: Stock,
     device: DeviceId,
 }
 
@@ -54,22 +58,21 @@ impl ReceiveBuffers {
             wanted: prefix as usize,
             room: HEADROOM as usize,
         })?;
-        let buffers = &pool.inner.buffers;
         Ok(Self {
             owners,
             mask: slots.wrapping_sub(1),
             prefix,
             capacity: pool.packet_capacity(),
-            shift: buffers.size().shift(),
-            base: buffers.base_iova().wrapping_add(start.into()),
-            cache: Cache::new(pool.clone()),
+            size: pool.inner.size(),
+            base: pool.inner.buffers.base_iova().wrapping_add(start.into()),
+            stock: Stock::new(pool.clone()),
             device: device.id(),
         })
     }
 
     /// The pool that packets come from.
     pub fn pool(&self) -> &Pool {
-        &self.cache.pool
+        &self.stock.pool
     }
 
     /// How much the device may write into one buffer, the prefix counted.
@@ -80,10 +83,9 @@ impl ReceiveBuffers {
     /// Lends a free buffer to an empty slot: how a ring is filled before it starts, and again after it ran dry.
     /// `false` when the slot is taken or no buffer is free.
     pub fn fill(&mut self, slot: u32, address: &AddressWord) -> bool {
-        self.cache.refill(1);
-        let Some(top) = self.cache.length.checked_sub(1) else { return false };
-        let (Some(owner), Some(&number)) =
-            (self.owners.get_mut((slot & self.mask) as usize), self.cache.numbers.get(top))
+        self.stock.refill(1);
+        let free = self.stock.numbers.get(self.stock.head..self.stock.end).unwrap_or_default();
+        let (Some(owner), Some(&number)) = (self.owners.get_mut((slot & self.mask) as usize), free.first())
         else {
             return false;
         };
@@ -91,43 +93,49 @@ impl ReceiveBuffers {
             return false;
         }
         *owner = number;
-        self.cache.length = top;
-        if let Some(table) = self.cache.pool.inner.buffers.lent_table() {
-            // SAFETY: the number just moved from the cache to this slot.
+        self.stock.head = self.stock.head.wrapping_add(1);
+        if let Some(table) = self.stock.pool.inner.buffers.lent_table() {
+            // SAFETY: the number just moved from the stock to this slot.
             unsafe { table.lend(std::iter::once(number)) };
         }
-        // SAFETY: the buffer is mapped for the pool's address space, which the driver's ring is in, and recorded as
-        // lent to this slot.
-        unsafe { address.lend(self.address(number)) };
+        // SAFETY: the buffer is mapped for the pool's address space, which the device is in, and recorded as lent to
+        // this slot.
+        unsafe { address.lend(address_of(self.base, number, self.size)) };
         true
-    }
-
-    #[inline(always)]
-    fn address(&self, number: u32) -> u64 {
-        self.base.wrapping_add(u64::from(number) << self.shift)
     }
 
     /// Starts to receive into what room `batch` has, with as many free buffers at hand as the pool gives.
     ///
     /// # Errors
     /// When the batch is of another pool.
-    #[inline]
+    #[inline(always)]
     pub fn receive<'a>(&'a mut self, batch: &'a mut Batch) -> Result<Receiving<'a>, Error> {
-        if !batch.pool.is_same(&self.cache.pool) {
+        if !batch.pool.is_same(&self.stock.pool) {
             return Err(Error::WrongPool);
         }
-        let room = batch.room();
-        self.cache.refill(room);
-        let stock = self.cache.length;
+        self.stock.refill(batch.room());
+        // The stock is the round's until it is dropped. A round that is forgotten takes it along: what it gave to
+        // slots is then nowhere else.
+        let (head, stocked) = (self.stock.head, self.stock.end);
+        (self.stock.head, self.stock.end) = (0, 0);
         Ok(Receiving {
-            room,
-            taken: 0,
-            given: 0,
-            stock,
             from: batch.length,
-            touched: 0,
-            batch,
-            buffers: self,
+            next: batch.length,
+            end: batch.length.wrapping_add(batch.room()),
+            head,
+            stocked,
+            unmarked: head,
+            mask: self.mask,
+            prefix: self.prefix,
+            capacity: self.capacity,
+            size: self.size,
+            base: self.base,
+            owners: &mut self.owners,
+            numbers: &self.stock.numbers,
+            stock: (&mut self.stock.head, &mut self.stock.end),
+            pool: &self.stock.pool.inner,
+            words: &mut batch.words,
+            length: &mut batch.length,
         })
     }
 
@@ -141,12 +149,12 @@ impl ReceiveBuffers {
         if stopped.device() != self.device {
             return; // Proof of something else: drop counts them as lost.
         }
-        let pool = self.cache.pool.clone();
+        let pool = &self.stock.pool.inner;
         let numbers = || self.owners.iter().copied().filter(|&owner| owner != NONE);
-        if let Some(table) = pool.inner.buffers.lent_table() {
+        if let Some(table) = pool.buffers.lent_table() {
             table.take_back(numbers());
         }
-        pool.inner.put_all(numbers());
+        pool.put_all(numbers());
         self.owners.fill(NONE);
     }
 }
@@ -155,42 +163,68 @@ impl Drop for ReceiveBuffers {
     fn drop(&mut self) {
         let held = self.held();
         if held > 0 {
-            self.cache.pool.inner.lose(held as u32);
+            self.stock.pool.inner.lose(held as u32);
         }
     }
 }
 
+#[inline(always)]
+fn address_of(base: u64, number: u32, size: u64) -> u64 {
+    base.wrapping_add(u64::from(number).wrapping_mul(size))
+}
+
 /// One round of receiving: moves buffers from slots to the batch, and free ones to the slots.
 ///
-/// Packets count as received when it is dropped; forgotten, they are lost to the pool.
+/// Packets count as received when it is dropped, and only then the device may be told of the buffers that slots
+/// were given. Forgotten, it loses the packets and the queue's stock of free buffers to the pool, no more.
+///
+/// What the loop needs lies in the round itself, so that it stays in registers. A loop that can panic keeps it in
+/// memory: use wrapping arithmetic there.
 #[derive(Debug)]
 pub struct Receiving<'a> {
-    buffers: &'a mut ReceiveBuffers,
-    batch: &'a mut Batch,
-    /// Packets that the batch takes.
-    room: usize,
-    /// Packets in the batch.
-    taken: usize,
-    /// Free buffers that went to slots, of `stock` in the cache.
-    given: usize,
-    stock: usize,
-    /// Where in the batch they start.
+    /// `mask + 1` records.
+    owners: &'a mut [u32],
+    /// Free ones are from `head` to `stocked`; those before went to slots.
+    numbers: &'a [u32; CAPACITY],
+    /// The batch's, as are those below: packets of this round are from `from` to `next`.
+    words: &'a mut [Word; MAXIMUM_BATCH],
+    /// Where the stock's free numbers lie once the round is over.
+    stock: (&'a mut usize, &'a mut usize),
+    /// How many packets the batch has then.
+    length: &'a mut usize,
+    pool: &'a Inner,
     from: usize,
-    /// Buffers taken as further segments.
-    touched: usize,
+    next: usize,
+    /// At most the batch's limit.
+    end: usize,
+    head: usize,
+    /// At most `CAPACITY`.
+    stocked: usize,
+    /// Of those that went to slots, the ones from here to `head` are not marked as lent yet, on an emulated space.
+    unmarked: usize,
+    base: u64,
+    size: u64,
+    mask: u32,
+    prefix: u32,
+    capacity: u32,
 }
 
 impl Receiving<'_> {
     /// Whether one more packet can be taken: the batch has room.
     #[inline(always)]
     pub fn has_room(&self) -> bool {
-        self.taken < self.room
+        self.next < self.end
     }
 
     /// Whether a free buffer is at hand to replace one that is taken.
     #[inline(always)]
     pub fn has_stock(&self) -> bool {
-        self.given < self.stock
+        self.head < self.stocked
+    }
+
+    /// How many free buffers are at hand.
+    pub fn stock(&self) -> usize {
+        self.stocked.wrapping_sub(self.head)
     }
 
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes, lends a free one in its place and
@@ -204,9 +238,58 @@ impl Receiving<'_> {
             return Err(Refused::NoRoom);
         }
         let number = self.look_up(slot, length)?;
-        self.push(Word::new(number, HEADROOM, length));
+        self.push(number, length);
         self.lend(slot, address);
         Ok(())
+    }
+
+    /// Exchanges consecutive slots from `first` on, for as long as `length` finds a packet in the second word of a
+    /// slot's descriptor (read with acquire order), and writes `idle` there. Ends when the batch is full or no free
+    /// buffer is left, at the ring's end (what lies behind it takes a second run), and before a slot whose length is
+    /// refused. Says how many were exchanged.
+    ///
+    /// This is [`exchange`](Self::exchange) for the common case, with what a slot costs paid once a run.
+    #[inline(always)]
+    pub fn exchange_run(
+        &mut self,
+        ring: &Ring<Descriptor>,
+        first: u32,
+        idle: u64,
+        mut length: impl FnMut(u64) -> Option<u32>,
+    ) -> u32 {
+        let start = (first & self.mask) as usize;
+        let (next, head) = (self.next, self.head);
+        let run = ring.run(first);
+        let owners = self.owners.get_mut(start..).unwrap_or_default();
+        let words = self.words.get_mut(next..self.end).unwrap_or_default();
+        let numbers = self.numbers.get(head..self.stocked).unwrap_or_default();
+        let count = run.len().min(owners.len()).min(words.len()).min(numbers.len());
+        let mut done = 0;
+        while done < count {
+            // SAFETY: `done` is below `count`, the least of the four lengths.
+            let (descriptor, owner, word, number) = unsafe {
+                (
+                    run.get_unchecked(done),
+                    owners.get_unchecked_mut(done),
+                    words.get_unchecked_mut(done),
+                    *numbers.get_unchecked(done),
+                )
+            };
+            let Some(length) = length(descriptor.word.load(Ordering::Acquire)) else { break };
+            if *owner == NONE || length > self.capacity {
+                break;
+            }
+            *word = Word::new(*owner, self.size, HEADROOM, length);
+            *owner = number;
+            // The books are right at each turn: `length` may panic.
+            done = done.wrapping_add(1);
+            self.next = next.wrapping_add(done);
+            self.head = head.wrapping_add(done);
+            // SAFETY: as in `lend`.
+            unsafe { descriptor.address.lend(address_of(self.base, number, self.size)) };
+            descriptor.word.store(idle, Ordering::Relaxed);
+        }
+        done as u32
     }
 
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes. The slot is empty until
@@ -220,8 +303,8 @@ impl Receiving<'_> {
             return Err(Refused::NoRoom);
         }
         let number = self.look_up(slot, length)?;
-        self.push(Word::new(number, HEADROOM, length));
-        self.set_owner(slot, NONE);
+        self.push(number, length);
+        *self.owner(slot) = NONE;
         Ok(())
     }
 
@@ -230,53 +313,36 @@ impl Receiving<'_> {
     ///
     /// # Errors
     /// [`Refused`], with nothing moved; `NoRoom` when no packet was taken yet.
+    #[inline(always)]
     pub fn take_segment(&mut self, slot: u32, length: u32) -> Result<(), Refused> {
-        let Some(last) = self.taken.checked_sub(1) else { return Err(Refused::NoRoom) };
-        let number = self.look_up(slot, length.saturating_sub(self.buffers.prefix))?;
-        if length > self.buffers.writable() {
-            return Err(Refused::TooLong);
+        let number = self.look_up(slot, length.saturating_sub(self.prefix))?;
+        let Some(head) = self.last() else { return Err(Refused::NoRoom) };
+        let start = HEADROOM.wrapping_sub(self.prefix);
+        let segment = Word::new(number, self.size, start, length);
+        let linked = link(self.pool, head, segment);
+        if let Some(last) = self.words.get_mut(self.next.wrapping_sub(1)) {
+            *last = linked;
         }
-        let start = HEADROOM.wrapping_sub(self.buffers.prefix);
-        let Some(head) = self.batch.words.get_mut(self.from.wrapping_add(last)) else {
-            return Err(Refused::NoRoom);
-        };
-        let pool = &self.buffers.cache.pool.inner;
-        let mut word: *mut Word = head;
-        // SAFETY: the head was taken in this round and belongs to the batch, which is borrowed exclusively, and with
-        // it its chain; `number` leaves its slot below.
-        unsafe {
-            while (*word).has(flag::SEGMENTED) {
-                word = &raw mut (*pool.metadata((*word).number())).next;
-            }
-            (*pool.metadata((*word).number())).next = Word::new(number, start, length);
-            (*word).0 |= flag::SEGMENTED;
-        }
-        self.set_owner(slot, NONE);
-        self.touched = self.touched.wrapping_add(1);
+        *self.owner(slot) = NONE;
         Ok(())
     }
 
     /// Takes the packet that was taken last back out of the batch and drops it: it turned out to be no packet.
-    #[cold]
+    #[inline(always)]
     pub fn drop_last(&mut self) {
-        let Some(last) = self.taken.checked_sub(1) else { return };
-        let pool = self.buffers.cache.pool.clone();
-        if let Some(&word) = self.batch.words.get(self.from.wrapping_add(last)) {
-            self.taken = last;
-            // SAFETY: the word was taken in this round, and is out of the batch's books now.
-            let numbers: Vec<u32> = unsafe { pool.inner.numbers_of(word) }.collect();
-            if let Some(table) = pool.inner.buffers.lent_table() {
-                table.take_back(numbers.iter().copied());
-            }
-            pool.inner.put_all(numbers.into_iter());
-        }
+        let Some(word) = self.last() else { return };
+        self.next = self.next.wrapping_sub(1);
+        // What is free again must not be marked when the round ends.
+        let given = self.numbers.get(self.unmarked..self.head).unwrap_or_default();
+        self.unmarked = self.head;
+        drop_packet(self.pool, given, word);
     }
 
     /// Lends a free buffer to an empty slot and writes its address. `false` when there is none, or the slot is
     /// not empty.
     #[inline(always)]
     pub fn give(&mut self, slot: u32, address: &AddressWord) -> bool {
-        if !self.has_stock() || self.owner(slot) != NONE {
+        if !self.has_stock() || *self.owner(slot) != NONE {
             return false;
         }
         self.lend(slot, address);
@@ -285,50 +351,50 @@ impl Receiving<'_> {
 
     /// Leaves the buffer of `slot` where it is and writes its address again: what the device said of it was no
     /// packet. `false` when the slot is empty.
-    #[cold]
+    #[inline(always)]
     pub fn relend(&mut self, slot: u32, address: &AddressWord) -> bool {
-        let number = self.owner(slot);
+        let number = *self.owner(slot);
         if number == NONE {
             return false;
         }
         // SAFETY: the buffer is recorded as lent to this slot, and stays so.
-        unsafe { address.lend(self.buffers.address(number)) };
+        unsafe { address.lend(address_of(self.base, number, self.size)) };
         true
     }
 
     /// The bytes that the device wrote before the packet that was taken last. Empty when none was taken, or it has
-    /// no prefix. The device can't change them any more, unless it breaks the rules.
+    /// no prefix. The device can't change them any more, unless it breaks the rules; software devices can't either
+    /// way.
     #[inline(always)]
     pub fn last_prefix(&self) -> &[u8] {
-        let Some(last) = self.taken.checked_sub(1) else { return &[] };
-        let Some(word) = self.batch.words.get(self.from.wrapping_add(last)) else { return &[] };
-        let prefix = self.buffers.prefix as usize;
-        // SAFETY: the word was taken in this round; the prefix lies before its offset, inside the buffer.
-        unsafe {
-            let start = self.batch.pool.inner.start(word.number()).add(HEADROOM as usize - prefix);
-            std::slice::from_raw_parts(start, prefix)
+        let Some(word) = self.last() else { return &[] };
+        if let Some(table) = self.pool.buffers.lent_table() {
+            shut(table, word.number(self.pool.shift()));
         }
+        let prefix = self.prefix as usize;
+        // SAFETY: the word was taken in this round; the prefix lies before its first byte, inside the buffer.
+        unsafe { std::slice::from_raw_parts(self.pool.place(word).sub(prefix), prefix) }
+    }
+
+    /// The packet that was taken last in this round.
+    #[inline(always)]
+    fn last(&self) -> Option<Word> {
+        if self.next > self.from { self.words.get(self.next.wrapping_sub(1)).copied() } else { None }
     }
 
     #[inline(always)]
-    fn owner(&self, slot: u32) -> u32 {
+    fn owner(&mut self, slot: u32) -> &mut u32 {
         // SAFETY: there are `mask + 1` records.
-        unsafe { *self.buffers.owners.get_unchecked((slot & self.buffers.mask) as usize) }
+        unsafe { self.owners.get_unchecked_mut((slot & self.mask) as usize) }
     }
 
     #[inline(always)]
-    fn set_owner(&mut self, slot: u32, number: u32) {
-        // SAFETY: there are `mask + 1` records.
-        unsafe { *self.buffers.owners.get_unchecked_mut((slot & self.buffers.mask) as usize) = number };
-    }
-
-    #[inline(always)]
-    fn look_up(&self, slot: u32, length: u32) -> Result<u32, Refused> {
-        let number = self.owner(slot);
+    fn look_up(&mut self, slot: u32, length: u32) -> Result<u32, Refused> {
+        let number = *self.owner(slot);
         if number == NONE {
             return Err(Refused::Empty);
         }
-        if length > self.buffers.capacity {
+        if length > self.capacity {
             return Err(Refused::TooLong);
         }
         Ok(number)
@@ -336,41 +402,78 @@ impl Receiving<'_> {
 
     /// Needs room, which the callers checked.
     #[inline(always)]
-    fn push(&mut self, word: Word) {
-        // SAFETY: `taken < room`, and `from + room` is at most the batch's limit.
-        unsafe { *self.batch.words.get_unchecked_mut(self.from.wrapping_add(self.taken)) = word };
-        self.taken = self.taken.wrapping_add(1);
+    fn push(&mut self, number: u32, length: u32) {
+        let word = Word::new(number, self.size, HEADROOM, length);
+        // SAFETY: `next` is below `end`, which is at most the batch's limit.
+        unsafe { *self.words.get_unchecked_mut(self.next) = word };
+        self.next = self.next.wrapping_add(1);
     }
 
     /// Needs stock, which the callers checked.
     #[inline(always)]
     fn lend(&mut self, slot: u32, address: &AddressWord) {
-        self.given = self.given.wrapping_add(1);
-        // SAFETY: `given` was below `stock`, so the index is below the cache's length.
-        let number =
-            unsafe { *self.buffers.cache.numbers.get_unchecked(self.stock.wrapping_sub(self.given)) };
-        self.set_owner(slot, number);
-        // SAFETY: the buffer is mapped for the pool's address space, which the driver's ring is in, and recorded as
-        // lent to this slot.
-        unsafe { address.lend(self.buffers.address(number)) };
+        // SAFETY: `head` is below `stocked`, which is at most `CAPACITY`.
+        let number = unsafe { *self.numbers.get_unchecked(self.head) };
+        self.head = self.head.wrapping_add(1);
+        *self.owner(slot) = number;
+        // SAFETY: the buffer is mapped for the pool's address space, which the device is in, and recorded as lent to
+        // this slot.
+        unsafe { address.lend(address_of(self.base, number, self.size)) };
     }
 }
 
 impl Drop for Receiving<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let left = self.stock.wrapping_sub(self.given);
-        if let Some(table) = self.buffers.cache.pool.inner.buffers.lent_table() {
-            let pool = &self.buffers.cache.pool.inner;
-            let taken =
-                self.batch.words.get(self.from..self.from.wrapping_add(self.taken)).unwrap_or_default();
-            // SAFETY: the packets were taken in this round and belong to it.
-            table.take_back(taken.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
-            let given = self.buffers.cache.numbers.get(left..self.stock).unwrap_or_default();
-            // SAFETY: these numbers went to slots in this round.
-            unsafe { table.lend(given.iter().copied()) };
+        if let Some(table) = self.pool.buffers.lent_table() {
+            let given = self.numbers.get(self.unmarked..self.head).unwrap_or_default();
+            let taken = self.words.get(self.from..self.next).unwrap_or_default();
+            mark(self.pool, table, given, taken);
         }
-        self.buffers.cache.length = left;
-        self.batch.length = self.from.wrapping_add(self.taken);
+        (*self.stock.0, *self.stock.1) = (self.head, self.stocked);
+        *self.length = self.next;
     }
+}
+
+// What follows is out of the loops, and takes values: a round that is passed by reference leaves the registers.
+
+/// Brings the marks up to date: first those given, then those taken, since a buffer can be both.
+#[cold]
+#[inline(never)]
+fn mark(pool: &Inner, table: &LentTable, given: &[u32], taken: &[Word]) {
+    // SAFETY: these numbers went to slots in this round. One that was taken out again since belongs to the round,
+    // which hands out no bytes until its mark is gone.
+    unsafe { table.lend(given.iter().copied()) };
+    if taken.is_empty() {
+        return; // Nothing to wait for.
+    }
+    // SAFETY: the packets were taken in this round and belong to it.
+    table.take_back(taken.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
+}
+
+/// Keeps software devices out of a buffer from now on, not only from the end of the round.
+#[cold]
+#[inline(never)]
+fn shut(table: &LentTable, number: u32) {
+    table.take_back(std::iter::once(number));
+}
+
+/// Puts a segment, whose buffer is leaving its slot, behind a packet of this round, and says what its word is now.
+#[cold]
+#[inline(never)]
+fn link(pool: &Inner, mut head: Word, segment: Word) -> Word {
+    // SAFETY: the packet belongs to the round, as does the segment; the caller replaces the packet's word.
+    unsafe { pool.link(&mut head, segment) };
+    head
+}
+
+/// Gives back a packet that is out of the round's books. `given` are the buffers that are not marked yet.
+#[cold]
+#[inline(never)]
+fn drop_packet(pool: &Inner, given: &[u32], word: Word) {
+    if let Some(table) = pool.buffers.lent_table() {
+        mark(pool, table, given, &[word]);
+    }
+    // SAFETY: the packet was taken in this round, and nobody else has its word any more.
+    pool.put_all(unsafe { pool.numbers_of(word) });
 }

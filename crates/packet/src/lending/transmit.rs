@@ -1,10 +1,13 @@
 //! The buffers of a transmit ring.
 
 use super::{NONE, in_space, records};
-use crate::cache::Cache;
+use crate::batch::MAXIMUM_BATCH;
+use crate::cache::Returns;
+use crate::pool::{Inner, MAGAZINE, Magazine};
 use crate::word::{Word, flag};
-use crate::{Batch, Error, Pool};
-use ringway_dma::{AddressWord, Attachment, DeviceId, Quiesced};
+use crate::{Batch, Error, Frame, Pool};
+use ringway_dma::{AddressWord, Attachment, Descriptor, DeviceId, LentTable, Quiesced, Ring};
+use std::sync::atomic::Ordering;
 
 /// A record's upper byte says which of the queue's pools the buffer is of.
 const POOL_SHIFT: u32 = 24;
@@ -17,11 +20,13 @@ const MAXIMUM_POOLS: usize = 255;
 /// Dropped without [`release`](Self::release) it doesn't know whether the device has stopped: the buffers are then
 /// never used again, and their pools count them as lost.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct TransmitBuffers {
+    /// Which buffer each slot holds, and of which pool. A power of two of them, `mask + 1`.
     owners: Box<[u32]>,
     mask: u32,
-    /// One cache a pool: buffers that are back.
-    caches: Vec<Cache>,
+    /// One a pool: buffers that are back.
+    returns: Vec<Returns>,
     device: DeviceId,
 }
 
@@ -42,13 +47,13 @@ impl TransmitBuffers {
     /// reach.
     pub fn new(pools: &[Pool], slots: u32, device: &Attachment) -> Result<Self, Error> {
         if pools.is_empty() || pools.len() > MAXIMUM_POOLS {
-            return Err(Error::WrongPool);
+            return Err(Error::Pools(pools.len()));
         }
         pools.iter().try_for_each(|pool| in_space(pool, device))?;
         Ok(Self {
             owners: records(slots)?,
             mask: slots.wrapping_sub(1),
-            caches: pools.iter().cloned().map(Cache::new).collect(),
+            returns: pools.iter().cloned().map(Returns::new).collect(),
             device: device.id(),
         })
     }
@@ -58,20 +63,29 @@ impl TransmitBuffers {
     ///
     /// # Errors
     /// When the batch is of a pool that the queue was not started with.
-    #[inline]
+    #[inline(always)]
     pub fn send<'a>(&'a mut self, batch: &'a mut Batch, prefix: u32) -> Result<Sending<'a>, Error> {
-        let index =
-            self.caches.iter().position(|cache| cache.pool.is_same(&batch.pool)).ok_or(Error::WrongPool)?;
-        let buffers = &batch.pool.inner.buffers;
+        let index = self
+            .returns
+            .iter()
+            .position(|returns| returns.pool.is_same(&batch.pool))
+            .ok_or(Error::WrongPool)?;
+        let pool = &*batch.pool.inner;
         Ok(Sending {
-            base: buffers.base_iova().wrapping_sub(prefix.into()),
-            shift: buffers.size().shift(),
-            tag: (index as u32) << POOL_SHIFT,
-            prefix,
+            // The packets are the round's until it is dropped. A round that is forgotten takes them along: what it
+            // lent is then nowhere else.
+            total: std::mem::take(&mut batch.length),
             sent: 0,
-            segment: None,
-            batch,
-            buffers: self,
+            in_part: false,
+            base: pool.buffers.base_iova(),
+            shift: pool.shift(),
+            tag: (index as u32) << POOL_SHIFT,
+            mask: self.mask,
+            prefix,
+            owners: &mut self.owners,
+            words: &mut batch.words,
+            length: &mut batch.length,
+            pool,
         })
     }
 
@@ -79,31 +93,14 @@ impl TransmitBuffers {
     /// are passed over. Says how many were taken.
     #[inline]
     pub fn take_back(&mut self, first: u32, count: u32) -> u32 {
-        let start = (first & self.mask) as usize;
-        let until_end = self.owners.len().wrapping_sub(start);
-        let count = (count as usize).min(self.owners.len());
-        let near = self.take_back_slots(start, count.min(until_end));
-        near.wrapping_add(self.take_back_slots(0, count.saturating_sub(until_end)))
-    }
-
-    #[inline]
-    fn take_back_slots(&mut self, start: usize, count: usize) -> u32 {
-        let Self { owners, caches, .. } = self;
-        let Some(slots) = owners.get_mut(start..start.wrapping_add(count)) else { return 0 };
-        // One pool and no empty slot: the records are the numbers, and go to the cache as they are.
-        if let [cache] = caches.as_mut_slice()
-            && !slots.contains(&NONE)
-        {
-            if let Some(table) = cache.pool.inner.buffers.lent_table() {
-                table.take_back(slots.iter().copied());
-            }
-            cache.put_slice(slots);
-            slots.fill(NONE);
-            return count as u32;
-        }
-        let mut taken = 0;
-        for slot in slots {
-            taken += u32::from(take_back_slot(slot, caches));
+        let Self { owners, returns, mask, .. } = self;
+        let (before, from) = owners.split_at_mut_checked((first & *mask) as usize).unwrap_or_default();
+        let count = count as usize;
+        let near = from.get_mut(..count.min(from.len())).unwrap_or_default();
+        let far = before.get_mut(..count.saturating_sub(near.len()).min(before.len())).unwrap_or_default();
+        let mut taken = take_back_slots(near, returns);
+        if !far.is_empty() {
+            taken = taken.wrapping_add(take_back_slots(far, returns));
         }
         taken
     }
@@ -112,8 +109,10 @@ impl TransmitBuffers {
     /// a slot that it was not given.
     #[inline]
     pub fn take_back_one(&mut self, slot: u32) -> bool {
-        let Self { owners, caches, mask, .. } = self;
-        owners.get_mut((slot & *mask) as usize).is_some_and(|slot| take_back_slot(slot, caches))
+        let Self { owners, returns, mask, .. } = self;
+        let Some(slot) = owners.get_mut((slot & *mask) as usize) else { return false };
+        unmark(std::slice::from_ref(slot), returns);
+        put_back(slot, returns)
     }
 
     /// How many slots hold a buffer.
@@ -131,25 +130,70 @@ impl TransmitBuffers {
 }
 
 #[inline]
-fn take_back_slot(slot: &mut u32, caches: &mut [Cache]) -> bool {
+fn take_back_slots(slots: &mut [u32], returns: &mut [Returns]) -> u32 {
+    unmark(slots, returns);
+    let mut taken = 0u32;
+    let (whole, rest) = slots.as_chunks_mut::<MAGAZINE>();
+    for slots in whole {
+        // One pool and no empty slot: the records are a magazine as they are.
+        let is_full = slots.iter().fold(true, |full, &record| full & (record != NONE));
+        if let [returns] = &*returns
+            && is_full
+        {
+            returns.pool.inner.put_magazine(Magazine(*slots));
+            *slots = [NONE; MAGAZINE];
+            taken = taken.wrapping_add(MAGAZINE as u32);
+        } else {
+            taken = taken.wrapping_add(put_back_each(slots, returns));
+        }
+    }
+    if rest.is_empty() { taken } else { taken.wrapping_add(put_back_each(rest, returns)) }
+}
+
+#[inline(never)]
+fn put_back_each(slots: &mut [u32], returns: &mut [Returns]) -> u32 {
+    slots.iter_mut().map(|slot| u32::from(put_back(slot, returns))).fold(0, u32::wrapping_add)
+}
+
+/// The buffer of a slot, whose mark is gone, is free.
+#[inline]
+fn put_back(slot: &mut u32, returns: &mut [Returns]) -> bool {
     let record = std::mem::replace(slot, NONE);
     if record == NONE {
         return false;
     }
-    let Some(cache) = caches.get_mut((record >> POOL_SHIFT) as usize) else { return false };
-    let number = record & NUMBER;
-    if let Some(table) = cache.pool.inner.buffers.lent_table() {
-        table.take_back(std::iter::once(number));
-    }
-    cache.put(number);
+    let Some(returns) = returns.get_mut((record >> POOL_SHIFT) as usize) else { return false };
+    returns.put(record & NUMBER);
     true
+}
+
+/// Keeps software devices out of what these slots hold, from now on.
+#[inline(always)]
+fn unmark(slots: &[u32], returns: &[Returns]) {
+    // All pools of a queue are in one address space.
+    if returns.first().is_some_and(|returns| returns.pool.inner.buffers.lent_table().is_some()) {
+        unmark_each(slots, returns);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn unmark_each(slots: &[u32], returns: &[Returns]) {
+    for (index, returns) in returns.iter().enumerate() {
+        let of_pool = |record: &u32| *record != NONE && (*record >> POOL_SHIFT) as usize == index;
+        if let Some(table) = returns.pool.inner.buffers.lent_table()
+            && slots.iter().any(of_pool)
+        {
+            table.take_back(slots.iter().copied().filter(of_pool).map(|record| record & NUMBER));
+        }
+    }
 }
 
 impl Drop for TransmitBuffers {
     fn drop(&mut self) {
         for &owner in self.owners.iter().filter(|&&owner| owner != NONE) {
-            if let Some(cache) = self.caches.get((owner >> POOL_SHIFT) as usize) {
-                cache.pool.inner.lose(1);
+            if let Some(returns) = self.returns.get((owner >> POOL_SHIFT) as usize) {
+                returns.pool.inner.lose(1);
             }
         }
     }
@@ -157,19 +201,31 @@ impl Drop for TransmitBuffers {
 
 /// One round of sending: moves packets from the front of the batch to slots.
 ///
-/// Packets leave the batch when it is dropped; forgotten, what was lent is lost to the pool.
+/// Packets leave the batch when it is dropped, and only then the device may be told of them. Forgotten, it loses the
+/// packets that were not lent to the pool, no more.
+///
+/// What the loop needs lies in the round itself, so that it stays in registers. A loop that can panic keeps it in
+/// memory: use wrapping arithmetic there.
 #[derive(Debug)]
 pub struct Sending<'a> {
-    buffers: &'a mut TransmitBuffers,
-    batch: &'a mut Batch,
+    /// `mask + 1` records.
+    owners: &'a mut [u32],
+    /// The batch's. Those below `sent` went; the one there is what is left of the packet at the front.
+    words: &'a mut [Word; MAXIMUM_BATCH],
+    /// How many packets the batch has, once the round is over.
+    length: &'a mut usize,
+    pool: &'a Inner,
+    /// Packets that went whole.
+    sent: usize,
+    /// Packets of the batch, at most its limit.
+    total: usize,
     base: u64,
+    mask: u32,
     shift: u32,
     tag: u32,
     prefix: u32,
-    /// Packets that went whole.
-    sent: usize,
-    /// The rest of the packet at the front, when its first segments have gone.
-    segment: Option<Word>,
+    /// Whether the first segments of the packet at the front have gone.
+    in_part: bool,
 }
 
 impl Sending<'_> {
@@ -180,20 +236,26 @@ impl Sending<'_> {
         Some(Outgoing { length: word.length(), last: !word.has(flag::SEGMENTED) })
     }
 
-    /// How many buffers the packet at the front is in.
+    /// How many buffers the packet at the front is in, those that have gone not counted.
     #[inline(always)]
     pub fn segments(&self) -> usize {
         match self.word() {
-            Some(word) if word.has(flag::SEGMENTED) => self.count(word),
+            Some(word) if word.has(flag::SEGMENTED) => count(self.pool, word),
             Some(_) => 1,
             None => 0,
         }
     }
 
-    #[cold]
-    fn count(&self, word: Word) -> usize {
-        // SAFETY: the packet belongs to the batch, which is borrowed exclusively.
-        unsafe { self.batch.pool.inner.numbers_of(word) }.count()
+    /// The bytes of the packet at the front, all of its buffers together.
+    pub fn packet_length(&self) -> usize {
+        let mut next = self.word();
+        let mut bytes = 0usize;
+        while let Some(word) = next {
+            bytes = bytes.wrapping_add(word.length() as usize);
+            // SAFETY: the packet belongs to the round, and its chain with it.
+            next = word.has(flag::SEGMENTED).then(|| unsafe { (*self.pool.metadata(word)).next });
+        }
+        bytes
     }
 
     /// The bytes before the packet at the front that go with it. `None` when its headroom is shorter: the packet
@@ -201,12 +263,12 @@ impl Sending<'_> {
     #[inline(always)]
     pub fn prefix_mut(&mut self) -> Option<&mut [u8]> {
         let word = self.word()?;
+        if word.offset(self.shift) < self.prefix {
+            return None;
+        }
         let prefix = self.prefix as usize;
-        let from = (word.offset() as usize).checked_sub(prefix)?;
-        // SAFETY: `from + prefix` is the packet's offset, inside its buffer; the batch is borrowed exclusively.
-        Some(unsafe {
-            std::slice::from_raw_parts_mut(self.batch.pool.inner.start(word.number()).add(from), prefix)
-        })
+        // SAFETY: that many bytes of the buffer are before the packet's first; the round has the packet to itself.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.pool.place(word).sub(prefix), prefix) })
     }
 
     /// Lends the segment at the front, its prefix before it, to an empty slot and writes its address: one
@@ -216,45 +278,97 @@ impl Sending<'_> {
     #[inline(always)]
     pub fn lend(&mut self, slot: u32, address: &AddressWord) -> bool {
         let Some(word) = self.word() else { return false };
-        let first = self.segment.is_none();
-        let place = (slot & self.buffers.mask) as usize;
+        let prefix = if self.in_part { 0 } else { self.prefix };
         // SAFETY: there are `mask + 1` records.
-        let owner = unsafe { self.buffers.owners.get_unchecked_mut(place) };
-        if *owner != NONE || (first && word.offset() < self.prefix) {
+        let owner = unsafe { self.owners.get_unchecked_mut((slot & self.mask) as usize) };
+        if *owner != NONE || word.offset(self.shift) < prefix {
             return false;
         }
-        *owner = word.number() | self.tag;
-        let start = u64::from(word.number()) << self.shift;
-        let mut iova = self.base.wrapping_add(start).wrapping_add(word.offset().into());
-        if !first {
-            iova = iova.wrapping_add(self.prefix.into());
-        }
-        // SAFETY: the buffer is mapped for the pool's address space, which the driver's ring is in, and recorded as
-        // lent to this slot; it leaves the batch with this round.
-        unsafe { address.lend(iova) };
+        *owner = word.number(self.shift) | self.tag;
+        // SAFETY: the buffer is mapped for the pool's address space, which the device is in, and recorded as lent to
+        // this slot; it leaves the batch with this round.
+        unsafe { address.lend(self.base.wrapping_add(word.position()).wrapping_sub(prefix.into())) };
         if word.has(flag::SEGMENTED) {
-            self.next_segment(word);
+            let rest = next_segment(self.pool, word);
+            // SAFETY: as in `word`.
+            unsafe { *self.words.get_unchecked_mut(self.sent) = rest };
+            self.in_part = true;
         } else {
-            self.segment = None;
+            self.in_part = false;
             self.sent = self.sent.wrapping_add(1);
         }
         true
     }
 
+    /// Lends packets from the front, to consecutive slots from `first` on, and writes both words of their descriptors:
+    /// the address, and what `command` makes of slot and length. Ends with the batch, after `count` packets, at the
+    /// ring's end (the rest goes in a second run), and before a slot that is taken or a packet that needs more than
+    /// one plain descriptor: several segments, a VLAN tag, an offload, a prefix longer than its headroom. Says how
+    /// many went.
+    ///
+    /// This is [`lend`](Self::lend) for the common case, with what a slot costs paid once a run.
+    #[inline(always)]
+    pub fn lend_run(
+        &mut self,
+        ring: &Ring<Descriptor>,
+        first: u32,
+        count: u32,
+        mut command: impl FnMut(u32, u32) -> u64,
+    ) -> u32 {
+        if self.in_part {
+            return 0;
+        }
+        let start = (first & self.mask) as usize;
+        let sent = self.sent;
+        let run = ring.run(first);
+        let owners = self.owners.get_mut(start..).unwrap_or_default();
+        let words = self.words.get(sent..self.total).unwrap_or_default();
+        let count = run.len().min(owners.len()).min(words.len()).min(count as usize);
+        let mut done = 0;
+        while done < count {
+            // SAFETY: `done` is below `count`, at most the least of the three lengths.
+            let (descriptor, owner, word) = unsafe {
+                (run.get_unchecked(done), owners.get_unchecked_mut(done), *words.get_unchecked(done))
+            };
+            if *owner != NONE || !word.is_plain() || word.offset(self.shift) < self.prefix {
+                break;
+            }
+            let command = command(first.wrapping_add(done as u32), word.length());
+            *owner = word.number(self.shift) | self.tag;
+            // The books are right at each turn: `command` may panic.
+            done = done.wrapping_add(1);
+            self.sent = sent.wrapping_add(done);
+            let address = self.base.wrapping_add(word.position()).wrapping_sub(self.prefix.into());
+            // SAFETY: as in `lend`.
+            unsafe { descriptor.address.lend(address) };
+            descriptor.word.store(command, Ordering::Relaxed);
+        }
+        done as u32
+    }
+
+    /// The packet at the front: what its metadata asks of the device. `None` when there is none, or segments of it are
+    /// gone already.
+    #[inline(always)]
+    pub fn front_frame(&mut self) -> Option<Frame<'_>> {
+        if self.in_part || self.sent >= self.total {
+            return None;
+        }
+        let word = self.words.get_mut(self.sent)?;
+        // SAFETY: the packet belongs to the round, which is borrowed exclusively.
+        Some(unsafe { Frame::new(self.pool, word) })
+    }
+
     /// Drops the packet at the front, whole: the device can't take it. `false` when segments of it are gone already,
     /// or there is none.
-    #[cold]
+    #[inline(always)]
     pub fn drop_front(&mut self) -> bool {
-        if self.segment.is_some() {
+        let Some(word) = self.word() else { return false };
+        if self.in_part {
             return false;
         }
-        let Some(word) = self.word() else { return false };
-        let pool = &self.batch.pool.inner;
-        // SAFETY: the packet leaves the batch: the later ones take its place below.
-        pool.put_all(unsafe { pool.numbers_of(word) });
-        let end = self.batch.length;
-        self.batch.words.copy_within(self.sent.wrapping_add(1)..end, self.sent);
-        self.batch.length = end.wrapping_sub(1);
+        drop_packet(self.pool, word);
+        self.words.copy_within(self.sent.wrapping_add(1)..self.total, self.sent);
+        self.total = self.total.wrapping_sub(1);
         true
     }
 
@@ -266,58 +380,75 @@ impl Sending<'_> {
 
     #[inline(always)]
     fn word(&self) -> Option<Word> {
-        if self.sent >= self.batch.length {
+        if self.sent >= self.total {
             return None;
         }
-        if let Some(segment) = self.segment {
-            return Some(segment);
-        }
-        // SAFETY: `sent` is below the batch's length, which is at most its limit.
-        Some(unsafe { *self.batch.words.get_unchecked(self.sent) })
-    }
-
-    #[cold]
-    fn next_segment(&mut self, word: Word) {
-        // SAFETY: the chain belongs to the batch; metadata is private memory that no device reaches, so it is still
-        // the program's although the buffer is lent.
-        self.segment = Some(unsafe { (*self.batch.pool.inner.metadata(word.number())).next });
-    }
-
-    #[inline(never)]
-    #[cold]
-    fn mark(&self) {
-        let pool = &self.batch.pool.inner;
-        let Some(table) = pool.buffers.lent_table() else { return };
-        let sent = self.batch.words.get(..self.sent).unwrap_or_default();
-        // SAFETY: the packets went to slots in this round.
-        unsafe { table.lend(sent.iter().flat_map(|&word| pool.numbers_of(word))) };
+        // SAFETY: `total` is at most the batch's limit.
+        Some(unsafe { *self.words.get_unchecked(self.sent) })
     }
 }
 
 impl Drop for Sending<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.batch.pool.inner.buffers.lent_table().is_some() {
-            self.mark();
+        if let Some(table) = self.pool.buffers.lent_table() {
+            mark(table, self.shift, self.words.get(..self.sent).unwrap_or_default());
         }
-        if self.segment.is_some() {
-            self.strand();
+        if self.in_part
+            && let Some(rest) = self.word()
+        {
+            // Only some segments were lent: those are the ring's now and come back by its slots. The rest goes back
+            // to the pool, and the packet is out of the batch. A driver that counts its free slots before it lends
+            // never gets here.
+            drop_packet(self.pool, rest);
+            self.sent = self.sent.wrapping_add(1);
         }
-        self.batch.remove_front(self.sent);
+        let left = self.total.wrapping_sub(self.sent);
+        if left != 0 && self.sent != 0 {
+            close_up(self.words, self.sent, self.total);
+        }
+        *self.length = left;
     }
 }
 
-impl Sending<'_> {
-    /// A packet of which only some segments were lent: those are the ring's now and come back by its slots. The rest
-    /// goes back to the pool, and the packet is out of the batch. A driver that counts its free slots before it lends
-    /// never gets here.
-    #[cold]
-    fn strand(&mut self) {
-        if let Some(rest) = self.segment.take() {
-            let pool = &self.batch.pool.inner;
-            // SAFETY: these segments belong to the packet, which leaves the batch here.
-            pool.put_all(unsafe { pool.numbers_of(rest) });
-            self.sent = self.sent.wrapping_add(1);
-        }
+// What follows is out of the loops, and takes values: a round that is passed by reference leaves the registers.
+
+/// Marks the last segments of packets that went to slots. Those before are marked.
+#[cold]
+#[inline(never)]
+fn mark(table: &LentTable, shift: u32, sent: &[Word]) {
+    // SAFETY: these buffers went to slots in this round.
+    unsafe { table.lend(sent.iter().map(|word| word.number(shift))) };
+}
+
+#[cold]
+#[inline(never)]
+fn count(pool: &Inner, word: Word) -> usize {
+    // SAFETY: the packet belongs to the round.
+    unsafe { pool.numbers_of(word) }.count()
+}
+
+/// What comes behind a segment that went to a slot just now.
+#[cold]
+#[inline(never)]
+fn next_segment(pool: &Inner, word: Word) -> Word {
+    if let Some(table) = pool.buffers.lent_table() {
+        mark(table, pool.shift(), &[word]);
     }
+    // SAFETY: the chain belongs to the round; metadata is private memory that no device reaches, so it is still the
+    // program's although the buffer is lent.
+    unsafe { (*pool.metadata(word)).next }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_packet(pool: &Inner, word: Word) {
+    // SAFETY: the packet, or what is left of it, belongs to the round, and leaves its books with this.
+    pool.put_all(unsafe { pool.numbers_of(word) });
+}
+
+#[cold]
+#[inline(never)]
+fn close_up(words: &mut [Word; MAXIMUM_BATCH], sent: usize, total: usize) {
+    words.copy_within(sent..total, 0);
 }

@@ -1,0 +1,177 @@
+//! The commands of the comparison.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use ringway_flow::samples::Kind;
+use ringway_flow_ovs::differential::speed::{Load, Side};
+use ringway_flow_ovs::differential::{
+    Case, Comparison, Difference, OVER_READ, compare, compare_expanded, target_version,
+};
+
+#[derive(Parser)]
+#[command(about = "Compares the flow parser with Open vSwitch's C")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare: first every truncation of every kind of packet, then random cases.
+    Compare {
+        /// Random cases.
+        #[arg(long, default_value_t = 1_000_000)]
+        packets: u64,
+        /// What the random cases are made from.
+        #[arg(long, default_value_t = 0x0052_696e_6777_6179)]
+        seed: u64,
+        /// File that keeps how far a run with this seed has come; it goes on from there.
+        #[arg(long)]
+        state: Option<PathBuf>,
+        /// Compare hashes and texts of every n-th case too.
+        #[arg(long, default_value_t = 16)]
+        expand: u64,
+    },
+    /// Compare one case again.
+    Case {
+        /// Its seed.
+        #[arg(long)]
+        seed: u64,
+        /// Its number.
+        number: u64,
+    },
+    /// Extract again and again, for an instruction counter.
+    Repeat {
+        /// Name of a kind of packet, or "shuffled".
+        kind: String,
+        /// Who extracts.
+        #[arg(long)]
+        side: SideName,
+        /// How many passes.
+        #[arg(long)]
+        times: usize,
+    },
+    /// Nanoseconds per packet of both sides, kind by kind.
+    Time {
+        /// Passes a round.
+        #[arg(long, default_value_t = 20_000)]
+        times: usize,
+        /// Rounds, of which the fastest counts.
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+    },
+    /// The kinds of packets that are measured.
+    Kinds,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SideName {
+    C,
+    Ours,
+    Nothing,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Compare { packets, seed, state, expand } => run(packets, seed, state.as_deref(), expand),
+        Command::Case { seed, number } => {
+            let case = Case::random(seed, number);
+            compare(&case).and_then(|_| compare_expanded(&case)).map_err(|difference| difference.to_string())
+        }
+        Command::Repeat { kind, side, times } => load(&kind).map(|load| {
+            let side = match side {
+                SideName::C => Side::C,
+                SideName::Ours => Side::Ours,
+                SideName::Nothing => Side::Nothing,
+            };
+            load.run(times, side);
+        }),
+        Command::Time { times, rounds } => {
+            time(times, rounds);
+            Ok(())
+        }
+        Command::Kinds => {
+            Kind::MEASURED.iter().for_each(|kind| println!("{}", kind.name()));
+            println!("shuffled");
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(name: &str) -> Result<Load, String> {
+    if name == "shuffled" {
+        return Ok(Load::shuffled());
+    }
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.map(Load::of_kind).ok_or_else(|| format!("{name}: no such kind; the command \"kinds\" lists them"))
+}
+
+fn run(packets: u64, seed: u64, state: Option<&Path>, expand: u64) -> Result<(), String> {
+    let mut over_reads = 0u64;
+    let mut check = |case: &Case, expanded: bool| -> Result<(), Difference> {
+        if compare(case)? == Comparison::SameAfterOverRead {
+            over_reads += 1;
+        }
+        if expanded { compare_expanded(case) } else { Ok(()) }
+    };
+    let mut truncations = 0u64;
+    for case in Case::truncations() {
+        check(&case, truncations % expand.max(1) == 0).map_err(|difference| difference.to_string())?;
+        truncations += 1;
+    }
+    let from = state.map_or(0, |path| resume(path, seed));
+    for number in from..packets {
+        let case = Case::random(seed, number);
+        check(&case, number % expand.max(1) == 0).map_err(|difference| difference.to_string())?;
+        if number % 1_000_000 == 999_999 {
+            keep(state, seed, number + 1)?;
+        }
+    }
+    keep(state, seed, packets.max(from))?;
+    let version = target_version();
+    println!(
+        "Open vSwitch {}.{}: {truncations} truncations and cases {from} to {packets} of seed {seed:#x}: no difference",
+        version / 100,
+        version % 100
+    );
+    println!("{over_reads} of them: {OVER_READ}");
+    Ok(())
+}
+
+/// How many cases of this seed the file says are done.
+fn resume(path: &Path, seed: u64) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut words = text.split_whitespace().map(|word| word.parse::<u64>().ok());
+    match (words.next().flatten(), words.next().flatten()) {
+        (Some(kept), Some(done)) if kept == seed => done,
+        _ => 0,
+    }
+}
+
+fn keep(path: Option<&Path>, seed: u64, done: u64) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    fs::write(path, format!("{seed} {done}\n")).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn time(times: usize, rounds: usize) {
+    println!("{:<24}{:>10}{:>10}{:>8}", "packet", "C ns", "ours ns", "ratio");
+    let kinds = Kind::MEASURED.iter().map(|&kind| (kind.name(), Load::of_kind(kind)));
+    for (name, load) in kinds.chain([("shuffled", Load::shuffled())]) {
+        // A shuffled pass is 128 times as long as one of a kind.
+        let times = (times * 32 / load.packets()).max(1);
+        let loop_only = load.nanoseconds(times, rounds, Side::Nothing);
+        let c = load.nanoseconds(times, rounds, Side::C) - loop_only;
+        let ours = load.nanoseconds(times, rounds, Side::Ours) - loop_only;
+        println!("{name:<24}{c:>10.2}{ours:>10.2}{:>8.2}", ours / c);
+    }
+}

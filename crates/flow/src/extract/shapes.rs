@@ -1,0 +1,244 @@
+//! The code for the usual shapes: Ethernet, `TAGS` VLAN tags, IPv4 or IPv6 without options, TCP or UDP.
+//!
+//! Each function looks at the packet through one array of `SIZE` bytes, the headers of the shape, that a single
+//! length check gave out; tests what is left to test; and only then writes, to fixed places. When a test fails it
+//! jumps to the general path, which starts over. Fields are moved as they lie in memory, with masks made from
+//! bytes, so that nothing is swapped but lengths.
+
+use super::general;
+use crate::bytes::{half, number, pair, quarter, quarters, word};
+use crate::layout::{At, Layout, bits, union};
+use crate::metadata::{Metadata, PacketType, VlanLimit};
+use crate::miniflow::Miniflow;
+use crate::outcome::{Extraction, Found, Protocols};
+
+/// Presence bit that Open vSwitch keeps in a tag's control information.
+const TAG_PRESENT: u32 = u32::from_ne_bytes([0, 0, 0x10, 0]);
+/// Source and type in the second of the Ethernet words, without what follows them in the packet.
+const SOURCE_AND_TYPE: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+/// TCP bytes 12 and 13 without the data offset.
+const TCP_FLAGS: u16 = u16::from_ne_bytes([0x0f, 0xff]);
+const TYPE_IPV4: u16 = u16::from_ne_bytes([0x08, 0x00]);
+const TYPE_IPV6: u16 = u16::from_ne_bytes([0x86, 0xdd]);
+
+macro_rules! shape {
+    ($(#[$doc:meta])* $name:ident, $whole:ident) => {
+        $(#[$doc])*
+        #[inline(never)]
+        pub(super) fn $name<L: Layout, const TAGS: usize, const SIZE: usize>(
+            packet: &[u8],
+            packet_type: PacketType,
+            metadata: &Metadata,
+            vlan_limit: VlanLimit,
+            flow: &mut Miniflow<L>,
+        ) -> Extraction {
+            match $whole::<L, TAGS, SIZE>(packet, metadata, flow) {
+                Some(extraction) => extraction,
+                None => general::frame(packet, packet_type, metadata, vlan_limit, flow),
+            }
+        }
+    };
+}
+
+shape! {
+    /// UDP over IPv4.
+    udp_ipv4, whole_udp_ipv4
+}
+shape! {
+    /// TCP over IPv4.
+    tcp_ipv4, whole_tcp_ipv4
+}
+shape! {
+    /// UDP over IPv6.
+    udp_ipv6, whole_udp_ipv6
+}
+shape! {
+    /// TCP over IPv6.
+    tcp_ipv6, whole_tcp_ipv6
+}
+
+#[inline(always)]
+fn whole_udp_ipv4<L: Layout, const TAGS: usize, const SIZE: usize>(
+    packet: &[u8],
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+) -> Option<Extraction> {
+    let bytes = packet.first_chunk::<SIZE>()?;
+    let ip = 14 + 4 * TAGS;
+    let total = number(bytes, ip + 2);
+    let padding = padding(packet, ip, total)?;
+    if total < 28 {
+        return None;
+    }
+    start::<L, TAGS, SIZE>(bytes, TYPE_IPV4, metadata, flow);
+    let [addresses, network, transport] = last::<L, TAGS, 3>(flow)?;
+    *addresses = word(bytes, ip + 12);
+    *network = network_ipv4(bytes, ip);
+    *transport = pair(half(bytes, ip + 20), 0);
+    flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV4, 1), ends_in_ports::<L>()));
+    Some(done(padding, ip, ip + 20, Protocols::IPV4.with(Protocols::UDP)))
+}
+
+#[inline(always)]
+fn whole_tcp_ipv4<L: Layout, const TAGS: usize, const SIZE: usize>(
+    packet: &[u8],
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+) -> Option<Extraction> {
+    let bytes = packet.first_chunk::<SIZE>()?;
+    let ip = 14 + 4 * TAGS;
+    let total = number(bytes, ip + 2);
+    let padding = padding(packet, ip, total)?;
+    let header = tcp_header(bytes, ip + 20)?;
+    if total < header.wrapping_add(20) {
+        return None;
+    }
+    start::<L, TAGS, SIZE>(bytes, TYPE_IPV4, metadata, flow);
+    let [addresses, network, flags, transport] = last::<L, TAGS, 4>(flow)?;
+    *addresses = word(bytes, ip + 12);
+    *network = network_ipv4(bytes, ip);
+    *flags = pair(0, quarters(quarter(bytes, ip + 32) & TCP_FLAGS, 0));
+    *transport = pair(half(bytes, ip + 20), 0);
+    flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV4, 1), ends_in_tcp::<L>()));
+    Some(done(padding, ip, ip + 20, Protocols::IPV4.with(Protocols::TCP)))
+}
+
+#[inline(always)]
+fn whole_udp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
+    packet: &[u8],
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+) -> Option<Extraction> {
+    let bytes = packet.first_chunk::<SIZE>()?;
+    let ip = 14 + 4 * TAGS;
+    let payload = number(bytes, ip + 4);
+    let padding = padding(packet, ip + 40, payload)?;
+    if payload < 8 {
+        return None;
+    }
+    start::<L, TAGS, SIZE>(bytes, TYPE_IPV6, metadata, flow);
+    let [a, b, c, d, network, transport] = last::<L, TAGS, 6>(flow)?;
+    [*a, *b, *c, *d] = [8, 16, 24, 32].map(|at| word(bytes, ip + at));
+    *network = network_ipv6(bytes, ip);
+    *transport = pair(half(bytes, ip + 40), 0);
+    flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV6, 4), ends_in_ports::<L>()));
+    Some(done(padding, ip, ip + 40, Protocols::IPV6.with(Protocols::UDP)))
+}
+
+#[inline(always)]
+fn whole_tcp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
+    packet: &[u8],
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+) -> Option<Extraction> {
+    let bytes = packet.first_chunk::<SIZE>()?;
+    let ip = 14 + 4 * TAGS;
+    let payload = number(bytes, ip + 4);
+    let padding = padding(packet, ip + 40, payload)?;
+    let header = tcp_header(bytes, ip + 40)?;
+    if payload < header {
+        return None;
+    }
+    start::<L, TAGS, SIZE>(bytes, TYPE_IPV6, metadata, flow);
+    let [a, b, c, d, network, flags, transport] = last::<L, TAGS, 7>(flow)?;
+    [*a, *b, *c, *d] = [8, 16, 24, 32].map(|at| word(bytes, ip + at));
+    *network = network_ipv6(bytes, ip);
+    *flags = pair(0, quarters(quarter(bytes, ip + 52) & TCP_FLAGS, 0));
+    *transport = pair(half(bytes, ip + 40), 0);
+    flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV6, 4), ends_in_tcp::<L>()));
+    Some(done(padding, ip, ip + 40, Protocols::IPV6.with(Protocols::TCP)))
+}
+
+/// What follows the `length` bytes that start at `from`; `None` if it would be less than nothing or more than a
+/// padding can be.
+#[inline(always)]
+fn padding(packet: &[u8], from: usize, length: usize) -> Option<usize> {
+    // Less than nothing wraps to something huge.
+    let padding = packet.len().wrapping_sub(from).wrapping_sub(length);
+    if padding > 0xffff { None } else { Some(padding) }
+}
+
+/// The length of the TCP header at `at`, if it is one that TCP can have.
+#[inline(always)]
+fn tcp_header<const SIZE: usize>(bytes: &[u8; SIZE], at: usize) -> Option<usize> {
+    let length = usize::from(bytes.get(at + 12)? >> 4).wrapping_mul(4);
+    if length < 20 { None } else { Some(length) }
+}
+
+/// Type of service, time to live and protocol; no label, no fragment.
+#[inline(always)]
+fn network_ipv4<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
+    let service = bytes.get(ip + 1).copied().unwrap_or(0);
+    pair(0, quarters(u16::from_ne_bytes([0, service]), quarter(bytes, ip + 8)))
+}
+
+/// Label, traffic class, hop limit and protocol; no fragment.
+#[inline(always)]
+fn network_ipv6<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
+    let first = half(bytes, ip);
+    let service = (u32::from_be(first) >> 20) as u8;
+    let label = first & u32::from_ne_bytes([0, 0x0f, 0xff, 0xff]);
+    // Protocol and hop limit stand the other way round than in the flow.
+    let limits = quarter(bytes, ip + 6).swap_bytes();
+    pair(label, quarters(u16::from_ne_bytes([0, service]), limits))
+}
+
+/// Metadata, Ethernet and tags: the words that every shape starts with.
+#[inline(always)]
+fn start<L: Layout, const TAGS: usize, const SIZE: usize>(
+    bytes: &[u8; SIZE],
+    ethernet_type: u16,
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+) {
+    let [input, packet_type, first, second, tags, ..] = &mut flow.values;
+    *input = pair(metadata.datapath_hash, metadata.in_port);
+    *packet_type = pair(0, PacketType::ETHERNET.to_network_order());
+    *first = word(bytes, 0);
+    *second = match TAGS {
+        0 => word(bytes, 8) & SOURCE_AND_TYPE,
+        _ => pair(half(bytes, 8), quarters(ethernet_type, 0)),
+    };
+    match TAGS {
+        0 => {}
+        1 => *tags = pair(half(bytes, 12) | TAG_PRESENT, 0),
+        _ => *tags = word(bytes, 12) | pair(TAG_PRESENT, TAG_PRESENT),
+    }
+}
+
+/// The words after those of `start`.
+#[inline(always)]
+fn last<L: Layout, const TAGS: usize, const N: usize>(flow: &mut Miniflow<L>) -> Option<&mut [u64; N]> {
+    let before = if TAGS == 0 { 4 } else { 5 };
+    flow.values.get_mut(before..)?.first_chunk_mut::<N>()
+}
+
+/// The map of what `start` writes.
+#[inline(always)]
+const fn common<L: Layout, const TAGS: usize>() -> [u64; 2] {
+    let map = union(bits(At::<L>::INPUT, 1), bits(At::<L>::PACKET_TYPE, 1));
+    let map = union(map, bits(At::<L>::ETHERNET, 2));
+    if TAGS == 0 { map } else { union(map, bits(At::<L>::VLANS, 1)) }
+}
+
+/// The map of network and ports.
+#[inline(always)]
+const fn ends_in_ports<L: Layout>() -> [u64; 2] {
+    union(bits(At::<L>::NETWORK, 1), bits(At::<L>::TRANSPORT, 1))
+}
+
+/// The map of network, TCP flags and ports.
+#[inline(always)]
+const fn ends_in_tcp<L: Layout>() -> [u64; 2] {
+    union(ends_in_ports::<L>(), bits(At::<L>::TCP_FLAGS, 1))
+}
+
+#[inline(always)]
+fn done(padding: usize, network: usize, transport: usize, protocols: Protocols) -> Extraction {
+    let mut found = Found::NOTHING;
+    found.layers.padding = padding as u16;
+    found.layers.network = network as u16;
+    found.layers.transport = transport as u16;
+    found.protocols = protocols;
+    found.finish()
+}

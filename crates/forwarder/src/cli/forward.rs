@@ -1,0 +1,192 @@
+//! The options of `ringway forward`, and those that it shares with other commands.
+
+use super::values::{self, PerPort};
+use crate::PortName;
+use crate::engine::{Touch, WhenFull};
+use clap::{Args, ValueEnum};
+use ringway_dma::BufferSize;
+use std::time::Duration;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  ringway forward 0000:03:00.0 0000:03:00.1 --cores 2,3
+  ringway forward 03:00.0 03:00.1 --duration 60 --json > result.json
+  ringway forward emulated:0 emulated:1
+
+A card is bound once, as root, with `ringway bind ADDRESS`; forwarding needs no root after that.";
+
+/// The options of `ringway forward`.
+#[derive(Args, Clone, Debug)]
+pub struct ForwardOptions {
+    /// One port: a PCI address (0000:03:00.0 or 03:00.0), or emulated:N
+    pub a: PortName,
+    /// The other port
+    pub b: PortName,
+    /// Rings and packet memory.
+    #[command(flatten)]
+    pub rings: RingOptions,
+    /// The most packets that are moved at once
+    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub batch: u16,
+    /// The processors to run on: one for both directions, or one for each (2,3). Otherwise one thread, where the
+    /// system puts it
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = values::core)]
+    pub cores: Vec<usize>,
+    /// What to do with each packet's bytes: read one, so that the packet passes through the cache as with real work;
+    /// write one (byte 48, as ixy's forwarder does: this changes packets); or nothing
+    #[arg(long, value_enum, default_value_t = Retouch::Read)]
+    pub touch: Retouch,
+    /// What happens to packets that the other port's ring has no room for [default: drop; wait between emulated ports]
+    #[arg(long, value_enum)]
+    pub when_full: Option<WhenFullArgument>,
+    /// Write the sending port's own address into each frame as its source
+    #[arg(long, conflicts_with = "source_mac")]
+    pub rewrite_mac: bool,
+    /// Write this source address into each frame: one for both ports, or one for what A sends and one for what B sends
+    #[arg(long, value_name = "MAC[,MAC]", value_parser = values::per_port)]
+    pub source_mac: Option<PerPort>,
+    /// Write this destination address into each frame: one for both ports, or one for each
+    #[arg(long, value_name = "MAC[,MAC]", value_parser = values::per_port)]
+    pub destination_mac: Option<PerPort>,
+    /// End after this time: seconds, or with a unit (250ms, 5m)
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub duration: Option<Duration>,
+    /// End when this many packets are forwarded, both directions together
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub packets: Option<u64>,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+/// Rings and packet memory.
+#[derive(Args, Clone, Debug)]
+pub struct RingOptions {
+    /// Descriptors of each ring; a device that has fewer uses what it has [default: 512]
+    #[arg(long, value_name = "NUMBER", value_parser = values::ring_size)]
+    pub ring_size: Option<u32>,
+    /// Descriptors of each receive ring
+    #[arg(long, value_name = "NUMBER", value_parser = values::ring_size)]
+    pub receive_ring: Option<u32>,
+    /// Descriptors of each transmit ring
+    #[arg(long, value_name = "NUMBER", value_parser = values::ring_size)]
+    pub transmit_ring: Option<u32>,
+    /// Packet buffers, for both ports together [default: what rings and batches need]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pool: Option<u32>,
+    /// Bytes of each packet buffer, 256 of them headroom
+    #[arg(long, value_name = "BYTES", default_value = "2048", value_parser = values::buffer_size)]
+    pub buffer_size: BufferSize,
+}
+
+/// What is printed, and how.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct OutputOptions {
+    /// How long from one line of rates to the next
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = values::time)]
+    pub interval: Duration,
+    /// Print the summary as one JSON object on standard output; the rest goes to standard error
+    #[arg(long)]
+    pub json: bool,
+    /// Also say what memory is locked, in which pages and mappings, and when the first packet came
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Print nothing but warnings, errors and the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// The options of the demonstration.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DemonstrationOptions {
+    /// How long to forward: seconds, or with a unit (250ms, 5m)
+    #[arg(long, value_name = "TIME", default_value = "5", value_parser = values::time)]
+    pub duration: Duration,
+    /// End when this many packets are forwarded
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub packets: Option<u64>,
+    /// What is printed, and how.
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+/// What is done with a packet's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Retouch {
+    /// Nothing
+    No,
+    /// Read the first byte
+    Read,
+    /// Add one to byte 48, as ixy's forwarder does
+    Write,
+}
+
+impl From<Retouch> for Touch {
+    fn from(argument: Retouch) -> Self {
+        match argument {
+            Retouch::No => Self::No,
+            Retouch::Read => Self::Read,
+            Retouch::Write => Self::Write,
+        }
+    }
+}
+
+/// What happens to packets that the transmit ring has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhenFullArgument {
+    /// Drop and count them
+    Drop,
+    /// Keep them until there is room, and receive nothing more in that direction meanwhile
+    Wait,
+}
+
+impl From<WhenFullArgument> for WhenFull {
+    fn from(argument: WhenFullArgument) -> Self {
+        match argument {
+            WhenFullArgument::Drop => Self::Drop,
+            WhenFullArgument::Wait => Self::Wait,
+        }
+    }
+}
+
+/// Descriptors of a ring, where nothing else is said.
+const RING_SIZE: u32 = 512;
+
+impl RingOptions {
+    /// Descriptors of each receive ring.
+    pub fn receive(&self) -> u32 {
+        self.receive_ring.or(self.ring_size).unwrap_or(RING_SIZE)
+    }
+
+    /// Descriptors of each transmit ring.
+    pub fn transmit(&self) -> u32 {
+        self.transmit_ring.or(self.ring_size).unwrap_or(RING_SIZE)
+    }
+}
+
+impl ForwardOptions {
+    /// The demonstration: two emulated ports, for a while.
+    pub fn demonstration(options: DemonstrationOptions) -> Self {
+        Self {
+            a: PortName::Emulated(0),
+            b: PortName::Emulated(1),
+            rings: RingOptions {
+                ring_size: None,
+                receive_ring: None,
+                transmit_ring: None,
+                pool: None,
+                buffer_size: BufferSize::default(),
+            },
+            batch: 32,
+            cores: Vec::new(),
+            touch: Retouch::Read,
+            when_full: None,
+            rewrite_mac: false,
+            source_mac: None,
+            destination_mac: None,
+            duration: Some(options.duration),
+            packets: options.packets,
+            output: options.output,
+        }
+    }
+}

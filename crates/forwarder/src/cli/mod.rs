@@ -1,0 +1,200 @@
+//! The command line: what can be asked for, in the words of the help texts.
+//!
+//! Contract: parsing checks what can be checked without the machine, so that a wrong number is a usage error. What
+//! the options do is in [`commands`](crate::commands).
+
+mod forward;
+mod values;
+
+pub use forward::{
+    DemonstrationOptions, ForwardOptions, OutputOptions, Retouch, RingOptions, WhenFullArgument,
+};
+pub use values::PerPort;
+
+use crate::commands::ports::PortsOptions;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// What every help text ends with.
+const EXIT_STATUS: &str = "\
+Exit status:
+    0  it ended as asked: a signal, a duration, a number of packets
+    1  an error, named on standard error: no such port, no rights, a port lost, …
+    2  the command line is wrong
+    3  packets were lost between emulated ports, where none may be
+  101  a worker panicked (a mistake in Ringway); the ports were given back";
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  ringway                                    try it: two emulated network cards, no root needed
+  ringway ports                              what is there, and what of it can be used
+  ringway forward 0000:03:00.0 0000:03:00.1  every frame from each port to the other";
+
+/// The command line of `ringway`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringway",
+    version,
+    about = "Drives network cards from user space, and forwards packets between them",
+    long_about = "Drives network cards from user space, and forwards packets between them.\n\n\
+        Without a command it forwards for a few seconds between two emulated network cards, each with a built-in source \
+        of packets, and tells whether every packet arrived.",
+    after_help = format!("{MAIN_EXAMPLES}\n\n{EXIT_STATUS}"),
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub struct CommandLine {
+    /// What to do; nothing: the demonstration.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The demonstration's options.
+    #[command(flatten)]
+    pub demonstration: DemonstrationOptions,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Forward every frame from each of two ports to the other
+    #[command(after_help = format!("{}\n\n{EXIT_STATUS}", forward::EXAMPLES))]
+    Forward(Box<ForwardOptions>),
+    /// List the ports that can be used, and why the others can't
+    #[command(after_help = crate::commands::ports::EXAMPLES)]
+    Ports(PortsOptions),
+    /// Binding, and what the machine has.
+    #[command(flatten)]
+    Binding(crate::binding::Command),
+}
+
+/// Examples for the commands whose arguments other programs share.
+const BINDING_EXAMPLES: [(&str, &str); 4] = [
+    ("bind", "Example:\n  sudo ringway bind 0000:03:00.0 0000:03:00.1 --user $USER"),
+    ("unbind", "Example:\n  sudo ringway unbind 0000:03:00.0 0000:03:00.1"),
+    ("status", "Examples:\n  ringway status\n  ringway status --json"),
+    ("doctor", "Examples:\n  ringway doctor\n  ringway doctor --memory 1G"),
+];
+
+/// The whole command line: what is parsed, and what completions and manual pages are made from.
+pub fn command() -> clap::Command {
+    BINDING_EXAMPLES.into_iter().fold(CommandLine::command(), |command, (name, examples)| {
+        command.mut_subcommand(name, |command| command.after_help(examples))
+    })
+}
+
+/// Reads the arguments of this process. With a wrong one, or for a help text, the process ends here.
+pub fn parse() -> CommandLine {
+    let mut matches = command().get_matches();
+    CommandLine::from_arg_matches_mut(&mut matches).unwrap_or_else(|error| error.exit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::error::ErrorKind;
+
+    fn forward(arguments: &[&str]) -> Result<ForwardOptions, clap::Error> {
+        let all = ["ringway", "forward"].iter().chain(arguments);
+        match CommandLine::try_parse_from(all)?.command {
+            Some(Command::Forward(options)) => Ok(*options),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent_and_every_help_text_has_an_example() {
+        let mut command = command();
+        command.clone().debug_assert();
+        assert!(command.render_help().to_string().contains("ringway forward "));
+        for command in command.get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            let example = format!("ringway {}", command.get_name());
+            let after = help.split_once("Example").map(|(_, after)| after).unwrap_or_default();
+            assert!(after.contains(&example), "{help}");
+        }
+    }
+
+    #[test]
+    fn two_ports_are_enough_and_the_rest_has_defaults() {
+        let options = forward(&["03:00.0", "emulated:1"]).unwrap();
+        assert_eq!(options.a.to_string(), "0000:03:00.0");
+        assert_eq!(options.b.to_string(), "emulated:1");
+        assert_eq!((options.batch, options.rings.receive(), options.rings.transmit()), (32, 512, 512));
+        assert_eq!((options.duration, options.packets, options.when_full), (None, None, None));
+        assert!(options.cores.is_empty());
+    }
+
+    #[test]
+    fn a_ring_size_is_for_both_rings_unless_one_has_its_own() {
+        let options = forward(&["emulated:0", "emulated:1", "--ring-size", "64"]).unwrap();
+        assert_eq!((options.rings.receive(), options.rings.transmit()), (64, 64));
+        let options =
+            forward(&["emulated:0", "emulated:1", "--ring-size", "64", "--transmit-ring", "1024"]).unwrap();
+        assert_eq!((options.rings.receive(), options.rings.transmit()), (64, 1024));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_usage_errors_that_name_the_range() {
+        for (option, value, hint) in [
+            ("--batch", "0", "1..=256"),
+            ("--batch", "257", "1..=256"),
+            ("--ring-size", "100", "power of two"),
+            ("--receive-ring", "65536", "power of two"),
+            ("--packets", "0", "1.."),
+            ("--duration", "-1", "seconds"),
+            ("--duration", "0", "seconds"),
+            ("--duration", "nan", "seconds"),
+            ("--interval", "1h2", "seconds"),
+            ("--cores", "x", "numbers of processors"),
+            ("--source-mac", "own", "02:00:00:00:00:01"),
+            ("--destination-mac", "01:00:5e:00:00", "02:00:00:00:00:01"),
+            ("--buffer-size", "1024", "2048"),
+            ("--pool", "0", "1.."),
+        ] {
+            let argument = format!("{option}={value}");
+            let error = forward(&["emulated:0", "emulated:1", &argument]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(hint), "{argument}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_unless_they_say_otherwise() {
+        for (text, milliseconds) in
+            [("2", 2000), ("0.5", 500), ("250ms", 250), ("1.5s", 1500), ("2m", 120_000), ("1h", 3_600_000)]
+        {
+            let options = forward(&["emulated:0", "emulated:1", "--duration", text]).unwrap();
+            assert_eq!(options.duration.unwrap().as_millis(), milliseconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_can_be_given_for_each_port() {
+        let options = forward(&[
+            "emulated:0",
+            "emulated:1",
+            "--rewrite-mac",
+            "--destination-mac",
+            "02:00:00:00:00:0a,02:00:00:00:00:0b",
+        ])
+        .unwrap();
+        assert!(options.rewrite_mac);
+        let addresses = options.destination_mac.unwrap();
+        assert_eq!(addresses.b.to_string(), "02:00:00:00:00:0b");
+        let one = forward(&["emulated:0", "emulated:1", "--source-mac", "02:00:00:00:00:0a"]).unwrap();
+        assert!(one.source_mac.is_some_and(|both| both.a == both.b));
+        assert!(
+            forward(&["emulated:0", "emulated:1", "--rewrite-mac", "--source-mac", "02:00:00:00:00:01"])
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn without_a_command_the_demonstration_takes_its_options() {
+        let line = CommandLine::try_parse_from(["ringway", "--duration", "1", "--json"]).unwrap();
+        assert!(line.command.is_none() && line.demonstration.output.json);
+        let error = CommandLine::try_parse_from(["ringway", "--json", "ports"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let help = CommandLine::try_parse_from(["ringway", "--help"]).unwrap_err();
+        assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+        assert!(help.to_string().contains("101  a worker panicked"));
+    }
+}

@@ -1,0 +1,64 @@
+//! Values on the command line that need a closer look.
+
+use ringway_dma::BufferSize;
+use ringway_port::MacAddress;
+use std::time::Duration;
+
+/// The sizes that a ring can have (virtio 1.2, section 2.7; the 82599 has fewer, and its driver says so).
+const LARGEST_RING: u32 = 1 << 15;
+
+/// A number of descriptors.
+pub(super) fn ring_size(text: &str) -> Result<u32, String> {
+    text.parse::<u32>()
+        .ok()
+        .filter(|size| size.is_power_of_two() && (2..=LARGEST_RING).contains(size))
+        .ok_or_else(|| format!("a ring has a power of two of descriptors, from 2 to {LARGEST_RING}"))
+}
+
+/// A time above zero: seconds, or with a unit (ms, s, m, h).
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let split = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    number
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Duration::try_from_secs_f64(number * factor).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "write seconds above zero, or a unit with it: 10, 0.5, 250ms, 5m, 1h".to_owned())
+}
+
+/// The number of a processor.
+pub(super) fn core(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write the numbers of processors: 2,3 (lscpu lists them)".to_owned())
+}
+
+/// The size of a packet buffer.
+pub(super) fn buffer_size(text: &str) -> Result<BufferSize, String> {
+    [BufferSize::Bytes2048, BufferSize::Bytes4096]
+        .into_iter()
+        .find(|size| size.bytes().to_string() == text)
+        .ok_or_else(|| "a buffer has 2048 or 4096 bytes".to_owned())
+}
+
+/// An address for what the first port sends, and one for what the second sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerPort {
+    /// For what A sends.
+    pub a: MacAddress,
+    /// For what B sends.
+    pub b: MacAddress,
+}
+
+/// One address for both ports, or two.
+pub(super) fn per_port(text: &str) -> Result<PerPort, String> {
+    let (a, b) = text.split_once(',').unwrap_or((text, text));
+    let address = |text: &str| text.parse::<MacAddress>().map_err(|error| error.to_string());
+    Ok(PerPort { a: address(a)?, b: address(b)? })
+}

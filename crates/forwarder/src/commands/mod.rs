@@ -1,0 +1,42 @@
+//! The commands: what each does, with arguments in and an exit status out.
+
+pub mod forward;
+mod needs;
+pub mod ports;
+mod watcher;
+
+use crate::Error;
+use crate::binding::{Context, Elevation};
+use crate::cli::{Command, CommandLine, ForwardOptions};
+use crate::output::console;
+use std::process::ExitCode;
+
+/// Does what the command line asks for.
+pub fn run(line: CommandLine) -> ExitCode {
+    let result = match line.command {
+        None => forward::run(&ForwardOptions::demonstration(line.demonstration)),
+        Some(Command::Forward(options)) => forward::run(&options),
+        Some(Command::Ports(options)) => ports::run(&options),
+        Some(Command::Binding(command)) => Ok(command.run(&Context::new("ringway", Elevation::Tell))),
+    };
+    result.unwrap_or_else(|error| {
+        console::error(&error);
+        error.exit_code()
+    })
+}
+
+/// Writes a result to standard output. A reader who has gone has seen enough.
+fn print(text: &str) -> Result<(), Error> {
+    use std::io::{ErrorKind, Write};
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The same, as one JSON object.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.into()))?;
+    print(&format!("{text}\n"))
+}

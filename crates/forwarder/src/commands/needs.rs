@@ -1,0 +1,59 @@
+//! How many packet buffers a run needs.
+
+use crate::Error;
+use crate::cli::ForwardOptions;
+use ringway_packet::MAGAZINE;
+
+/// Ports of a run, and directions.
+const PORTS: u32 = 2;
+
+/// Buffers that a queue's own cache may hold beyond a batch: two magazines that it keeps, and one in use
+/// (crate `ringway-packet`).
+const CACHED: u32 = 3 * MAGAZINE as u32;
+
+/// The size of the pool: what was asked for, or what rings, batches and caches can hold at once, so that no queue
+/// ever waits for another's buffers.
+pub(super) fn buffers(options: &ForwardOptions) -> Result<u32, Error> {
+    let (receive, transmit) = (options.rings.receive(), options.rings.transmit());
+    let batch = u32::from(options.batch);
+    // A batch is in the program's hands, another may wait in each cache.
+    let least = PORTS * (receive + batch);
+    let enough = PORTS * (receive + transmit + batch) + 2 * PORTS * (batch + CACHED);
+    match options.rings.pool {
+        Some(given) if given < least => Err(Error::PoolTooSmall { given, rings: PORTS * receive, least }),
+        Some(given) => Ok(given),
+        None => Ok(enough.next_multiple_of(MAGAZINE as u32)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, CommandLine};
+    use clap::Parser;
+
+    fn buffers_for(arguments: &[&str]) -> Result<u32, Error> {
+        let all = ["ringway", "forward", "emulated:0", "emulated:1"].iter().chain(arguments);
+        match CommandLine::try_parse_from(all).unwrap().command {
+            Some(Command::Forward(options)) => buffers(&options),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn memory_is_what_rings_and_batches_need_and_not_much_more() {
+        let default = buffers_for(&[]).unwrap();
+        assert!((2048..=3072).contains(&default), "{default}");
+        assert!(buffers_for(&["--ring-size", "64", "--batch", "8"]).unwrap() < 1024);
+        assert!(buffers_for(&["--ring-size", "32768", "--batch", "256"]).unwrap() > 4 * 32768);
+    }
+
+    #[test]
+    fn a_pool_that_rings_would_empty_is_refused_with_what_would_do() {
+        assert_eq!(buffers_for(&["--pool", "2000"]).unwrap(), 2000);
+        let error = buffers_for(&["--pool", "1000"]).unwrap_err().to_string();
+        for part in ["--pool 1000", "1024", "at least 1088", "--ring-size"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What `forward` prints while it runs, and how emulated sources end.
+
+use crate::engine::{Sample, Watch};
+use crate::output::Console;
+use crate::output::live::Live;
+use crate::ports::Emulation;
+use ringway_port::Error;
+use std::time::Instant;
+
+/// Watches a run for a person.
+#[derive(Debug)]
+pub(super) struct Watcher<'a> {
+    pub(super) console: Console,
+    pub(super) live: Live,
+    /// When the program was started, and when the ports were up.
+    pub(super) program: Instant,
+    pub(super) forwarding: Instant,
+    pub(super) first_seen: bool,
+    pub(super) emulation: Option<&'a Emulation>,
+}
+
+impl Watch for Watcher<'_> {
+    fn first_packet(&mut self, at: Instant) {
+        if !std::mem::replace(&mut self.first_seen, true) {
+            self.console.detail(format_args!(
+                "first packet {:.1} ms after the ports were up, {:.1} ms after the start of the program",
+                at.saturating_duration_since(self.forwarding).as_secs_f64() * 1e3,
+                at.saturating_duration_since(self.program).as_secs_f64() * 1e3,
+            ));
+        }
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        self.live.show(sample);
+    }
+
+    fn quieten(&mut self) {
+        if let Some(emulation) = self.emulation {
+            emulation.stop_sources();
+        }
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        self.emulation.is_none_or(Emulation::is_quiet)
+    }
+
+    fn restored(&mut self, port: &str, result: Result<(), Error>) {
+        match result {
+            Ok(()) => self.console.note(format_args!("{port}: promiscuous mode off again")),
+            Err(error) => {
+                self.console.warn(format_args!("{port}: promiscuous mode was not switched off: {error}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the engine itself counts: packets between the queues. The queues count the rest.
+//!
+//! Contract: one writer, the worker that owns the direction; anyone reads. Plain loads and stores, no atomic
+//! read-modify-write; cache lines of their own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What one direction counted, written by its worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct DirectionCounters {
+    forwarded: AtomicU64,
+    dropped: AtomicU64,
+    unsent: AtomicU64,
+}
+
+/// A reading of one direction's counters, in packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectionCounts {
+    /// Handed to the transmit queue.
+    pub forwarded: u64,
+    /// Dropped because the transmit ring had no room.
+    pub dropped: u64,
+    /// Handed to the transmit queue, but still not sent by the device when the worker gave up waiting at the end.
+    pub unsent: u64,
+}
+
+/// For counters with one writer.
+#[inline(always)]
+fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+}
+
+impl DirectionCounters {
+    #[inline(always)]
+    pub(super) fn forwarded(&self, packets: u64) {
+        add(&self.forwarded, packets);
+    }
+
+    #[cold]
+    pub(super) fn dropped(&self, packets: u64) {
+        add(&self.dropped, packets);
+    }
+
+    #[cold]
+    pub(super) fn unsent(&self, packets: u64) {
+        add(&self.unsent, packets);
+    }
+
+    /// What was counted.
+    pub fn read(&self) -> DirectionCounts {
+        DirectionCounts {
+            forwarded: self.forwarded.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            unsent: self.unsent.load(Ordering::Relaxed),
+        }
+    }
+}

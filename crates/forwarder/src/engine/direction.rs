@@ -1,0 +1,202 @@
+//! One direction: packets of one receive queue go to one transmit queue.
+
+use super::budget::Budget;
+use super::counters::DirectionCounters;
+use ringway_packet::Batch;
+use ringway_port::{Error, MacAddress, ReceiveQueue, TransmitQueue};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the program does with a packet's bytes on the way, so that it passes through the processor's cache as it
+/// would with any real work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Touch {
+    /// Nothing: only descriptors move.
+    No,
+    /// Reads the first byte. Packets stay as they are.
+    #[default]
+    Read,
+    /// Adds one to byte 48, as ixy's forwarder does: packets are changed.
+    Write,
+}
+
+/// Which byte [`Touch::Write`] changes: that of ixy's forwarder, in the payload of a UDP packet over IPv4.
+const TOUCHED: usize = 48;
+
+/// What happens to packets that the transmit ring has no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// They are dropped and counted, as a switch does; a slow port never holds up another.
+    #[default]
+    Drop,
+    /// They wait, and nothing more is received in this direction until they are gone. A source that waits too then
+    /// loses nothing.
+    Wait,
+}
+
+/// Ethernet addresses that are written into each packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The source address.
+    pub source: Option<MacAddress>,
+    /// The destination address.
+    pub destination: Option<MacAddress>,
+}
+
+/// One direction of forwarding. It owns both of its queues.
+#[derive(Debug)]
+pub struct Direction {
+    receive: Box<dyn ReceiveQueue>,
+    transmit: Box<dyn TransmitQueue>,
+    rewrite: Rewrite,
+    counters: Arc<DirectionCounters>,
+}
+
+impl Direction {
+    /// From `receive` to `transmit`, with addresses rewritten on the way as asked.
+    pub fn new(receive: Box<dyn ReceiveQueue>, transmit: Box<dyn TransmitQueue>, rewrite: Rewrite) -> Self {
+        Self { receive, transmit, rewrite, counters: Arc::default() }
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Arc<DirectionCounters> {
+        &self.counters
+    }
+}
+
+/// A direction at work: with its batch.
+#[derive(Debug)]
+pub(super) struct Running {
+    direction: Direction,
+    batch: Batch,
+    size: usize,
+    touch: Touch,
+    when_full: WhenFull,
+    /// Of the limit, what the packets in the batch may use.
+    claimed: u64,
+}
+
+/// What one round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Round {
+    /// Packets received.
+    pub(super) received: usize,
+    /// Packets handed to the transmit queue.
+    pub(super) forwarded: usize,
+}
+
+impl Running {
+    pub(super) fn new(direction: Direction, size: usize, touch: Touch, when_full: WhenFull) -> Self {
+        let batch = Batch::new(direction.receive.pool(), size);
+        Self { direction, batch, size, touch, when_full, claimed: 0 }
+    }
+
+    pub(super) fn into_direction(self) -> Direction {
+        self.direction
+    }
+
+    /// Receives a batch and sends it.
+    #[inline]
+    pub(super) fn round(&mut self) -> Result<Round, Error> {
+        let mut round = Round::default();
+        // Only packets that wait for room are in it; no more are received before they are gone.
+        if self.batch.is_empty() {
+            round.received = self.direction.receive.receive(&mut self.batch)?;
+            if round.received == 0 {
+                // Idle: buffers that were sent must not wait for the next packet.
+                self.direction.transmit.reclaim()?;
+                return Ok(round);
+            }
+            self.touch();
+        }
+        round.forwarded = self.direction.transmit.transmit(&mut self.batch)?;
+        self.direction.counters.forwarded(round.forwarded as u64);
+        if !self.batch.is_empty() && self.when_full == WhenFull::Drop {
+            self.direction.counters.dropped(self.batch.clear() as u64);
+        }
+        Ok(round)
+    }
+
+    /// The same within a limit. `true` when the limit is reached.
+    pub(super) fn round_within(&mut self, budget: &Budget) -> Result<(Round, bool), Error> {
+        // Packets that wait for room keep their claim.
+        if self.batch.is_empty() {
+            self.claimed = budget.claim(self.size as u64);
+            if self.claimed == 0 {
+                self.direction.transmit.reclaim()?;
+                return Ok((Round::default(), budget.settle(0, 0)));
+            }
+            // Only near the limit is a claim smaller than a batch.
+            if self.batch.room() as u64 != self.claimed {
+                self.batch = Batch::new(self.direction.receive.pool(), self.claimed as usize);
+            }
+        }
+        let round = self.round()?;
+        let forwarded = round.forwarded as u64;
+        self.claimed = self.claimed.saturating_sub(forwarded);
+        let unused = if self.batch.is_empty() { std::mem::take(&mut self.claimed) } else { 0 };
+        Ok((round, budget.settle(unused, forwarded)))
+    }
+
+    #[inline]
+    fn touch(&mut self) {
+        match self.touch {
+            Touch::No => {}
+            Touch::Read => {
+                let read = self
+                    .batch
+                    .frames()
+                    .fold(0, |sum, frame| sum ^ frame.data().first().copied().unwrap_or_default());
+                black_box(read);
+            }
+            Touch::Write => {
+                for mut frame in self.batch.frames() {
+                    if let Some(byte) = frame.data_mut().get_mut(TOUCHED) {
+                        *byte = byte.wrapping_add(1);
+                    }
+                }
+            }
+        }
+        if self.direction.rewrite != Rewrite::default() {
+            self.rewrite();
+        }
+    }
+
+    /// IEEE 802.3, section 3.1.1: destination, then source.
+    fn rewrite(&mut self) {
+        let Rewrite { source, destination } = self.direction.rewrite;
+        for mut frame in self.batch.frames() {
+            let Some(addresses) = frame.data_mut().first_chunk_mut::<12>() else { continue };
+            let (to, from) = addresses.split_at_mut(6);
+            if let Some(MacAddress(address)) = destination {
+                to.copy_from_slice(&address);
+            }
+            if let Some(MacAddress(address)) = source {
+                from.copy_from_slice(&address);
+            }
+        }
+    }
+
+    /// Waits until the device has sent what it was given, at most until `deadline`. What waits for room still gets
+    /// its chance; then it is dropped and counted.
+    pub(super) fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
+        loop {
+            if !self.batch.is_empty() {
+                let forwarded = self.direction.transmit.transmit(&mut self.batch)?;
+                self.direction.counters.forwarded(forwarded as u64);
+            }
+            self.direction.transmit.reclaim()?;
+            let pending = self.direction.transmit.pending();
+            if pending == 0 && self.batch.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                self.direction.counters.dropped(self.batch.clear() as u64);
+                self.direction.counters.unsent(pending as u64);
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+}

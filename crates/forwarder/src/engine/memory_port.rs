@@ -1,0 +1,208 @@
+//! Ports in memory, for tests of the engine: no driver, no device, the same traits.
+//!
+//! What a test gives to a [`Wire`] is received; what the engine sends shows up there. A wire can be told to have
+//! little room, to fail, and to panic.
+
+use ringway_packet::{Batch, Packet, Pool};
+use ringway_port::{
+    Error, Information, Link, MacAddress, Port, ReceiveCounters, ReceiveQueue, Statistics, TransmitCounters,
+    TransmitQueue,
+};
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// The outside of a port.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) name: String,
+    pub(crate) incoming: Mutex<VecDeque<Vec<u8>>>,
+    pub(crate) outgoing: Mutex<Vec<Vec<u8>>>,
+    /// How many packets the transmit ring takes before the device has to send; it sends nothing by itself.
+    pub(crate) room: AtomicUsize,
+    /// How many packets are in the transmit ring.
+    pub(crate) held: AtomicUsize,
+    /// Whether the device is gone.
+    pub(crate) lost: AtomicBool,
+    /// Whether receiving panics.
+    pub(crate) panics: AtomicBool,
+    pub(crate) promiscuous: AtomicBool,
+    /// What was dropped or switched, in order, shared by all wires of a test.
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
+    receive: ReceiveCounters,
+    transmit: TransmitCounters,
+}
+
+/// A port's parts on a wire.
+#[derive(Debug)]
+struct Part {
+    wire: Arc<Wire>,
+    pool: Pool,
+    information: Information,
+    kind: &'static str,
+}
+
+impl Wire {
+    pub(crate) fn new(name: &str, log: &Arc<Mutex<Vec<String>>>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            incoming: Mutex::default(),
+            outgoing: Mutex::default(),
+            room: AtomicUsize::new(usize::MAX),
+            held: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
+            promiscuous: AtomicBool::new(false),
+            log: Arc::clone(log),
+            receive: ReceiveCounters::default(),
+            transmit: TransmitCounters::default(),
+        })
+    }
+
+    pub(crate) fn offer(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
+        self.incoming.lock().unwrap().extend(packets);
+    }
+
+    pub(crate) fn sent(&self) -> Vec<Vec<u8>> {
+        self.outgoing.lock().unwrap().clone()
+    }
+
+    fn note(&self, what: &str) {
+        self.log.lock().unwrap().push(format!("{}: {what}", self.name));
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.lost.load(Ordering::Relaxed) { Err(Error::Lost { port: self.name.clone() }) } else { Ok(()) }
+    }
+}
+
+/// Control handle, receive queue and transmit queue of a port on `wire`.
+pub(crate) fn open(
+    wire: &Arc<Wire>,
+    pool: &Pool,
+) -> (Box<dyn Port>, Box<dyn ReceiveQueue>, Box<dyn TransmitQueue>) {
+    let part = |kind| Part {
+        wire: Arc::clone(wire),
+        pool: pool.clone(),
+        information: Information::new(
+            wire.name.clone(),
+            "memory",
+            "a port in memory".to_owned(),
+            MacAddress([2, 0, 0, 0, 0, 1]),
+        ),
+        kind,
+    };
+    (Box::new(part("control")), Box::new(part("receive")), Box::new(part("transmit")))
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.wire.note(&format!("{} dropped", self.kind));
+    }
+}
+
+impl Port for Part {
+    fn information(&self) -> &Information {
+        &self.information
+    }
+
+    fn link(&mut self) -> Result<Link, Error> {
+        Ok(Link::Up { speed: None })
+    }
+
+    fn statistics(&mut self) -> Result<Statistics, Error> {
+        self.wire.check()?;
+        let mut statistics = Statistics::default();
+        statistics.receive.push(self.wire.receive.read());
+        statistics.transmit.push(self.wire.transmit.read());
+        Ok(statistics)
+    }
+
+    fn is_promiscuous(&self) -> bool {
+        self.wire.promiscuous.load(Ordering::Relaxed)
+    }
+
+    fn set_promiscuous(&mut self, on: bool) -> Result<(), Error> {
+        self.wire.check()?;
+        self.wire.note(if on { "promiscuous" } else { "not promiscuous" });
+        self.wire.promiscuous.store(on, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        self.wire.check()
+    }
+}
+
+impl ReceiveQueue for Part {
+    fn receive(&mut self, batch: &mut Batch) -> Result<usize, Error> {
+        self.wire.check()?;
+        assert!(!self.wire.panics.load(Ordering::Relaxed), "told to panic");
+        let mut incoming = self.wire.incoming.lock().unwrap();
+        let mut received = 0;
+        while batch.room() > 0
+            && let Some(bytes) = incoming.pop_front()
+        {
+            let Ok(packet) = self.pool.packet_from(&bytes) else {
+                incoming.push_front(bytes);
+                self.wire.receive.starved();
+                break;
+            };
+            batch.push(packet).map_err(|(error, _)| error).unwrap();
+            self.wire.receive.received(1, bytes.len() as u64);
+            received += 1;
+        }
+        Ok(received)
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn interrupt(&self) -> Option<&Arc<OwnedFd>> {
+        None
+    }
+
+    fn enable_interrupt(&mut self) -> bool {
+        false
+    }
+
+    fn disable_interrupt(&mut self) {}
+}
+
+impl TransmitQueue for Part {
+    fn transmit(&mut self, batch: &mut Batch) -> Result<usize, Error> {
+        self.wire.check()?;
+        let mut packets: Vec<Packet> = std::iter::from_fn(|| batch.pop()).collect();
+        let mut sent = 0;
+        while let Some(packet) = packets.last() {
+            let held = self.wire.held.load(Ordering::Relaxed);
+            if held >= self.wire.room.load(Ordering::Relaxed) {
+                break;
+            }
+            self.wire.held.store(held + 1, Ordering::Relaxed);
+            self.wire.transmit.sent(1, packet.data().len() as u64);
+            self.wire.outgoing.lock().unwrap().push(packet.data().to_vec());
+            packets.pop();
+            sent += 1;
+        }
+        while let Some(packet) = packets.pop() {
+            batch.push(packet).map_err(|(error, _)| error).unwrap();
+        }
+        Ok(sent)
+    }
+
+    fn reclaim(&mut self) -> Result<usize, Error> {
+        self.wire.check()?;
+        // Without a limit the device sends at once.
+        if self.wire.room.load(Ordering::Relaxed) == usize::MAX {
+            return Ok(self.wire.held.swap(0, Ordering::Relaxed));
+        }
+        Ok(0)
+    }
+
+    fn pending(&self) -> usize {
+        self.wire.held.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,302 @@
+//! A run from the main thread's side: looks after ports and workers until something ends it, then ends everything
+//! in order.
+//!
+//! The order of the end, on whatever cause: sources are quietened (emulated ports only), workers stopped and joined,
+//! counters read, promiscuous mode restored, queues dropped, ports dropped. A panic of the main thread takes the same
+//! way by the order of the fields.
+
+use super::shared::Event;
+use super::worker::Failure;
+use super::workers::{Ended, Workers};
+use ringway_port::{Error, Information, Port, Statistics};
+use serde::Serialize;
+use std::fmt;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// How often the ports are looked after.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long packets that are under way at the end may take to arrive.
+const SETTLING_LIMIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether they have.
+const SETTLING_STEP: Duration = Duration::from_millis(2);
+
+/// A port that forwards: in promiscuous mode until it is dropped.
+#[derive(Debug)]
+pub struct Active {
+    control: Box<dyn Port>,
+    restore: bool,
+    /// The last reading that there was: a port that is gone still counts.
+    last: Statistics,
+}
+
+/// What became of a wish for promiscuous mode.
+#[derive(Debug)]
+pub enum Promiscuity {
+    /// It was on already, and stays on.
+    WasOn,
+    /// It is on now, and goes off again at the end.
+    SwitchedOn,
+    /// The device can't, or doesn't want to.
+    Refused(Error),
+}
+
+impl Active {
+    /// Switches promiscuous mode on.
+    ///
+    /// # Errors
+    /// When the device is gone or failed. That it has no such mode is no error.
+    pub fn new(mut control: Box<dyn Port>) -> Result<(Self, Promiscuity), Error> {
+        if control.is_promiscuous() {
+            return Ok((Self::with(control, false), Promiscuity::WasOn));
+        }
+        match control.set_promiscuous(true) {
+            Ok(()) => Ok((Self::with(control, true), Promiscuity::SwitchedOn)),
+            Err(error @ (Error::Lost { .. } | Error::Failed { .. })) => Err(error),
+            Err(error) => Ok((Self::with(control, false), Promiscuity::Refused(error))),
+        }
+    }
+
+    fn with(control: Box<dyn Port>, restore: bool) -> Self {
+        Self { control, restore, last: Statistics::default() }
+    }
+
+    /// What doesn't change while the port is open.
+    pub fn information(&self) -> &Information {
+        self.control.information()
+    }
+
+    /// The counters as they are, or as they were when the device last answered.
+    fn statistics(&mut self) -> Statistics {
+        if let Ok(statistics) = self.control.statistics() {
+            self.last = statistics;
+        }
+        self.last.clone()
+    }
+
+    /// Puts promiscuous mode back as it was. `Ok(false)`: there was nothing to do.
+    fn restore(&mut self) -> Result<bool, Error> {
+        if !std::mem::take(&mut self.restore) {
+            return Ok(false);
+        }
+        self.control.set_promiscuous(false).map(|()| true)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        // A device that doesn't answer any more is reset with its last handle, which ends the mode too.
+        let _ = self.restore();
+    }
+}
+
+/// When a run ends by itself, and how often it reports.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// After how long the run ends.
+    pub duration: Option<Duration>,
+    /// How long from one sample to the next.
+    pub interval: Duration,
+}
+
+/// What one port has counted so far.
+#[derive(Clone, Debug)]
+pub struct PortTotals {
+    /// Its name.
+    pub name: String,
+    /// Its own counters.
+    pub statistics: Statistics,
+    /// Packets for this port that its ring had no room for.
+    pub dropped: u64,
+    /// Packets that it was given and had not sent at the end.
+    pub unsent: u64,
+}
+
+/// All counters at one time.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// When.
+    pub at: Instant,
+    /// Port by port.
+    pub ports: Vec<PortTotals>,
+    /// Packets handed from one port to another.
+    pub forwarded: u64,
+}
+
+/// What a run tells while it goes on, and is told at its end.
+pub trait Watch {
+    /// A first packet has come.
+    fn first_packet(&mut self, _at: Instant) {}
+
+    /// An interval is over.
+    fn sample(&mut self, _sample: &Sample) {}
+
+    /// The run is about to end: sources that can be stopped should stop now.
+    fn quieten(&mut self) {}
+
+    /// Whether every packet that was sent before has arrived, as far as can be known.
+    fn is_quiet(&mut self) -> bool {
+        true
+    }
+
+    /// Promiscuous mode of a port was put back, or should have been.
+    fn restored(&mut self, _port: &str, _result: Result<(), Error>) {}
+}
+
+/// What ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoppedBy {
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// The time was over.
+    Duration,
+    /// As many packets as asked for were forwarded.
+    Packets,
+    /// A port is lost or failed.
+    Error,
+    /// A worker panicked.
+    Panic,
+}
+
+impl fmt::Display for StoppedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "a signal",
+            Self::Duration => "the time limit",
+            Self::Packets => "the limit on packets",
+            Self::Error => "an error",
+            Self::Panic => "a panic",
+        })
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What ended it.
+    pub stopped_by: StoppedBy,
+    /// How long packets were forwarded, in seconds.
+    pub seconds: f64,
+    /// The counters at the end.
+    pub last: Sample,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+}
+
+/// Ports and workers at work. Dropped, it ends everything in order.
+#[derive(Debug)]
+pub struct Session {
+    workers: Workers,
+    ports: Vec<Active>,
+    /// The port that direction n sends on.
+    targets: Vec<usize>,
+    events: Receiver<Event>,
+    started: Instant,
+}
+
+impl Session {
+    /// `workers` forward between `ports`; direction n sends on port `targets[n]`. `events` is the other end of what
+    /// workers and signals send to.
+    pub fn new(workers: Workers, ports: Vec<Active>, targets: Vec<usize>, events: Receiver<Event>) -> Self {
+        Self { workers, ports, targets, events, started: Instant::now() }
+    }
+
+    /// Goes on until a limit, a signal or a failure ends it, and ends it in order.
+    pub fn run(mut self, limits: Limits, watch: &mut dyn Watch) -> Outcome {
+        let mut failures = Vec::new();
+        let reason = match self.watch(limits, watch) {
+            Ok(reason) => reason,
+            Err(error) => {
+                failures.push(Failure::Port(error));
+                StoppedBy::Error
+            }
+        };
+        let seconds = self.started.elapsed().as_secs_f64();
+        if failures.is_empty() && reason != StoppedBy::Packets {
+            self.settle(watch);
+        }
+        let Self { workers, mut ports, targets, .. } = self;
+        let counters = workers.counters();
+        let Ended { directions, failures: of_workers } = workers.join();
+        failures.extend(of_workers);
+        let counts: Vec<_> = counters.iter().map(|counters| counters.read()).collect();
+        let last = totals(&mut ports, &targets, &counts);
+        for port in &mut ports {
+            let restored = port.restore();
+            match restored {
+                Ok(false) => {}
+                Ok(true) => watch.restored(&port.information().name, Ok(())),
+                Err(error) => watch.restored(&port.information().name, Err(error)),
+            }
+        }
+        drop(directions);
+        drop(ports);
+        let panicked = failures.iter().any(|failure| matches!(failure, Failure::Panicked { .. }));
+        let stopped_by = match reason {
+            _ if panicked => StoppedBy::Panic,
+            _ if !failures.is_empty() => StoppedBy::Error,
+            reason => reason,
+        };
+        Outcome { stopped_by, seconds, last, failures }
+    }
+
+    fn watch(&mut self, limits: Limits, watch: &mut dyn Watch) -> Result<StoppedBy, Error> {
+        let mut next_check = self.started + CHECK_INTERVAL;
+        // A time beyond what the clock holds never comes.
+        let mut next_sample = self.started.checked_add(limits.interval);
+        let end = limits.duration.and_then(|duration| self.started.checked_add(duration));
+        loop {
+            let now = Instant::now();
+            if end.is_some_and(|end| now >= end) {
+                return Ok(StoppedBy::Duration);
+            }
+            if now >= next_check {
+                self.ports.iter_mut().try_for_each(|port| port.control.check())?;
+                next_check = now + CHECK_INTERVAL;
+            }
+            if let Some(due) = next_sample.filter(|&due| now >= due) {
+                watch.sample(&totals(&mut self.ports, &self.targets, &self.workers.counts()));
+                next_sample = due.checked_add(limits.interval).map(|next| next.max(now));
+            }
+            let wake = [end, next_sample].into_iter().flatten().fold(next_check, Instant::min);
+            match self.events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Ok(Event::Signal(_)) => return Ok(StoppedBy::Signal),
+                Ok(Event::FirstPacket(at)) => watch.first_packet(at),
+                // Without a failure, it was the limit on packets.
+                Ok(Event::WorkerEnded) | Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(StoppedBy::Packets);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Stops the sources and waits for what is under way, while the workers still run.
+    fn settle(&mut self, watch: &mut dyn Watch) {
+        watch.quieten();
+        let deadline = Instant::now() + SETTLING_LIMIT;
+        while !watch.is_quiet() && Instant::now() < deadline {
+            match self.events.recv_timeout(SETTLING_STEP) {
+                Ok(Event::FirstPacket(at)) => watch.first_packet(at),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Asked again, or nobody is left to forward what is under way: no more waiting.
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+/// Reads all counters.
+fn totals(ports: &mut [Active], targets: &[usize], counts: &[super::counters::DirectionCounts]) -> Sample {
+    let to_port = |port: usize| targets.iter().zip(counts).filter(move |(target, _)| **target == port);
+    let totals = ports.iter_mut().enumerate().map(|(index, port)| PortTotals {
+        name: port.information().name.clone(),
+        statistics: port.statistics(),
+        dropped: to_port(index).map(|(_, counts)| counts.dropped).sum(),
+        unsent: to_port(index).map(|(_, counts)| counts.unsent).sum(),
+    });
+    let ports = totals.collect();
+    let forwarded = counts.iter().map(|counts| counts.forwarded).sum();
+    Sample { at: Instant::now(), ports, forwarded }
+}

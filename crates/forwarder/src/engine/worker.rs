@@ -1,0 +1,147 @@
+//! A worker: one thread that runs one or more directions until it is told to stop.
+//!
+//! It polls. While packets come it never gives up its processor; after a while without any it lets other threads
+//! run between two rounds, so that a machine with fewer processors than threads still works.
+//!
+//! A panic ends at the thread's boundary: unwinding drops the worker's queues, and the main thread hears of it.
+
+use super::direction::{Direction, Round, Running, Touch, WhenFull};
+use super::shared::{Event, Shared};
+use crate::machine::cpu;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+/// How long a worker waits at the end for the device to send what it was given.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+
+/// Empty rounds after which other threads get a chance to run: some ten microseconds.
+const ROUNDS_BEFORE_YIELD: u32 = 1000;
+
+/// Why a worker ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A queue's device is gone or failed.
+    #[error("{0}")]
+    Port(#[from] ringway_port::Error),
+    /// The thread can't run where it should.
+    #[error("{worker}: {source}")]
+    Processor {
+        /// The thread.
+        worker: String,
+        /// What the kernel said.
+        source: cpu::Error,
+    },
+    /// The worker panicked: a mistake in the program.
+    #[error("{worker} panicked: {message}; this is a mistake in Ringway, please report it")]
+    Panicked {
+        /// The thread.
+        worker: String,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) name: String,
+    pub(super) directions: Vec<Direction>,
+    /// The processor that it is pinned to, if it is.
+    pub(super) core: Option<usize>,
+    pub(super) batch: usize,
+    pub(super) touch: Touch,
+    pub(super) when_full: WhenFull,
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: Sender<Event>,
+    /// Panics after as many packets: for tests of the teardown.
+    #[cfg(feature = "fault-injection")]
+    pub(super) panic_after: Option<u64>,
+}
+
+/// Says that the worker has ended, however it ends.
+struct Farewell(Sender<Event>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // With nobody listening any more there is nobody to tell.
+        let _ = self.0.send(Event::WorkerEnded);
+    }
+}
+
+impl Worker {
+    /// Runs on the worker's own thread, and gives the directions back with what went wrong.
+    pub(super) fn run(mut self) -> (Vec<Direction>, Result<(), Failure>) {
+        let _farewell = Farewell(self.events.clone());
+        if let Some(core) = self.core
+            && let Err(source) = cpu::pin(core)
+        {
+            return (self.directions, Err(Failure::Processor { worker: self.name, source }));
+        }
+        let (batch, touch, when_full) = (self.batch, self.touch, self.when_full);
+        let directions = std::mem::take(&mut self.directions);
+        let mut running: Vec<Running> = directions
+            .into_iter()
+            .map(|direction| Running::new(direction, batch, touch, when_full))
+            .collect();
+        let mut result = self.poll(&mut running);
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        for direction in &mut running {
+            result = result.and_then(|()| direction.drain(deadline));
+        }
+        (running.into_iter().map(Running::into_direction).collect(), result.map_err(Failure::from))
+    }
+
+    fn poll(&self, running: &mut [Running]) -> Result<(), ringway_port::Error> {
+        let mut idle = 0u32;
+        let mut first_seen = false;
+        #[cfg(feature = "fault-injection")]
+        let mut forwarded = 0;
+        while !self.shared.is_stopped() {
+            let mut moved = Round::default();
+            for direction in &mut *running {
+                let round = match &self.shared.budget {
+                    None => direction.round()?,
+                    Some(budget) => {
+                        let (round, reached) = direction.round_within(budget)?;
+                        if reached {
+                            return Ok(());
+                        }
+                        round
+                    }
+                };
+                moved.received = moved.received.wrapping_add(round.received);
+                moved.forwarded = moved.forwarded.wrapping_add(round.forwarded);
+            }
+            #[cfg(feature = "fault-injection")]
+            {
+                forwarded += moved.forwarded as u64;
+                self.panic_if_due(forwarded);
+            }
+            if moved == Round::default() {
+                idle = idle.saturating_add(1);
+                if idle < ROUNDS_BEFORE_YIELD {
+                    std::hint::spin_loop()
+                } else {
+                    std::thread::yield_now()
+                }
+                continue;
+            }
+            idle = 0;
+            if !first_seen && moved.received > 0 {
+                first_seen = true;
+                let _ = self.events.send(Event::FirstPacket(Instant::now()));
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "fault-injection")]
+    #[expect(clippy::panic, reason = "this is what the feature is for")]
+    fn panic_if_due(&self, forwarded: u64) {
+        if self.panic_after.is_some_and(|limit| forwarded >= limit) {
+            panic!("asked to panic after {forwarded} packets (RINGWAY_TEST_PANIC_AFTER)");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! All workers of a run: started together, stopped together.
+
+use super::counters::{DirectionCounters, DirectionCounts};
+use super::direction::{Direction, Touch, WhenFull};
+use super::shared::{Event, Shared};
+use super::worker::{Failure, Worker};
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+
+/// How packets are moved.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The most packets that are moved at once, 1 to 256.
+    pub batch: usize,
+    /// What is done with a packet's bytes.
+    pub touch: Touch,
+    /// What happens to packets that the transmit ring has no room for.
+    pub when_full: WhenFull,
+    /// The number of forwarded packets after which the run ends, if it does.
+    pub packets: Option<u64>,
+    /// The processors that workers are pinned to: one worker each. Empty: one worker, not pinned.
+    pub cores: Vec<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch: 32,
+            touch: Touch::default(),
+            when_full: WhenFull::default(),
+            packets: None,
+            cores: Vec::new(),
+        }
+    }
+}
+
+type Thread = JoinHandle<(Vec<Direction>, Result<(), Failure>)>;
+
+/// The running workers. Dropped without [`join`](Self::join), they are told to stop and waited for all the same.
+#[derive(Debug)]
+pub struct Workers {
+    shared: Arc<Shared>,
+    threads: Vec<Thread>,
+    counters: Vec<Arc<DirectionCounters>>,
+}
+
+/// What is left when all workers have ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The directions of workers that did not panic, to be dropped when the caller sees fit.
+    pub directions: Vec<Direction>,
+    /// What went wrong, worker by worker.
+    pub failures: Vec<Failure>,
+}
+
+impl Workers {
+    /// Starts the workers: direction n goes to worker n modulo their number. Each tells `events` of its end.
+    ///
+    /// # Errors
+    /// When a thread can't be started; those that run are stopped.
+    pub fn start(directions: Vec<Direction>, options: &Options, events: &Sender<Event>) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(options.packets));
+        let counters = directions.iter().map(|direction| Arc::clone(direction.counters())).collect();
+        let count = options.cores.len().clamp(1, directions.len().max(1));
+        let mut shares: Vec<Vec<Direction>> = (0..count).map(|_| Vec::new()).collect();
+        for (index, direction) in directions.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(index.checked_rem(count).unwrap_or_default()) {
+                share.push(direction);
+            }
+        }
+        let mut workers = Self { shared, threads: Vec::new(), counters };
+        for (index, directions) in shares.into_iter().enumerate() {
+            let name = format!("worker-{index}");
+            let worker = Worker {
+                name: name.clone(),
+                directions,
+                core: options.cores.get(index).copied(),
+                batch: options.batch,
+                touch: options.touch,
+                when_full: options.when_full,
+                shared: Arc::clone(&workers.shared),
+                events: events.clone(),
+                #[cfg(feature = "fault-injection")]
+                panic_after: std::env::var("RINGWAY_TEST_PANIC_AFTER")
+                    .ok()
+                    .and_then(|number| number.parse().ok()),
+            };
+            // On an error, `workers` is dropped: those that run are stopped and waited for.
+            workers.threads.push(std::thread::Builder::new().name(name).spawn(move || worker.run())?);
+        }
+        Ok(workers)
+    }
+
+    /// The counters of each direction, in the order in which they were given.
+    pub fn counts(&self) -> Vec<DirectionCounts> {
+        self.counters.iter().map(|counters| counters.read()).collect()
+    }
+
+    /// The counters themselves, to be read after the workers are gone.
+    pub fn counters(&self) -> Vec<Arc<DirectionCounters>> {
+        self.counters.clone()
+    }
+
+    /// Stops the workers, waits for them and gives back what they had.
+    pub fn join(mut self) -> Ended {
+        self.end()
+    }
+
+    fn end(&mut self) -> Ended {
+        self.shared.stop();
+        let mut ended = Ended { directions: Vec::new(), failures: Vec::new() };
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or("a worker").to_owned();
+            match thread.join() {
+                Ok((directions, result)) => {
+                    ended.directions.extend(directions);
+                    ended.failures.extend(result.err());
+                }
+                Err(payload) => {
+                    let message = panic_message(payload.as_ref());
+                    ended.failures.push(Failure::Panicked { worker: name, message });
+                }
+            }
+        }
+        ended
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What `panic!` was given.
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "without a message".to_owned()
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong, and the exit status that says so.
+
+use crate::PortName;
+use crate::engine::Failure;
+use crate::machine::cpu;
+use std::io;
+use std::process::ExitCode;
+
+/// The errors of the program. Each message names the thing and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Both ports are the same.
+    #[error("{0} is named twice: name two different ports")]
+    SamePort(PortName),
+    /// No port is named.
+    #[error("no port is named: `ringway ports` lists those that there are")]
+    NoPorts,
+    /// Ports that share no memory.
+    #[error(
+        "{pci} is a network card and {emulated} is emulated: they are in address spaces that share no memory, and \
+         there is no way to copy packets from one to the other yet; name two network cards, or two emulated ports"
+    )]
+    Mixed {
+        /// The network card.
+        pci: PortName,
+        /// The port in software.
+        emulated: PortName,
+    },
+    /// The pool would starve the ports.
+    #[error(
+        "--pool {given} is too small: the receive rings alone hold {rings} buffers; give at least {least}, or smaller \
+         rings (--ring-size)"
+    )]
+    PoolTooSmall {
+        /// What was given.
+        given: u32,
+        /// What the rings hold.
+        rings: u32,
+        /// What would do.
+        least: u32,
+    },
+    /// More processors than there is work for.
+    #[error(
+        "--cores names {given} processors, but there are {directions} directions to forward: name one or two"
+    )]
+    TooManyCores {
+        /// How many were named.
+        given: usize,
+        /// How many directions there are.
+        directions: usize,
+    },
+    /// The same processor for two workers.
+    #[error("--cores names processor {0} twice: each worker polls, and needs one of its own")]
+    SameCore(usize),
+    /// A processor that can't be had.
+    #[error(transparent)]
+    Processor(#[from] cpu::Error),
+    /// Nothing drives the device.
+    #[error("{name} is {vendor:04x}:{device:04x}, which no driver of Ringway's takes; there are: {known}")]
+    NoDriver {
+        /// The port.
+        name: String,
+        /// Its vendor id.
+        vendor: u16,
+        /// Its device id.
+        device: u16,
+        /// What could be driven.
+        known: String,
+    },
+    /// A device, but no network card.
+    #[error("{name} is no network card but a {kind}: `ringway ports` lists the network cards")]
+    NotNetwork {
+        /// The port.
+        name: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A driver that gave no queues.
+    #[error("{port}: it was opened without a receive or a transmit queue")]
+    NoQueues {
+        /// The port.
+        port: String,
+    },
+    /// Memory for packets.
+    #[error(transparent)]
+    Packet(#[from] ringway_packet::Error),
+    /// The PCI function.
+    #[error(transparent)]
+    Pci(#[from] ringway_pci::Error),
+    /// The virtio driver.
+    #[error(transparent)]
+    Virtio(#[from] ringway_virtio::Error),
+    /// A port.
+    #[error(transparent)]
+    Port(#[from] ringway_port::Error),
+    /// A worker or port failed while forwarding; all of it is in the message.
+    #[error("{}", join(.0))]
+    Failed(Vec<Failure>),
+    /// A thread or a signal handler can't be had.
+    #[error("the system gives no more threads or descriptors: {0}; see `ulimit -u` and `ulimit -n`")]
+    System(#[source] io::Error),
+    /// The summary can't be written.
+    #[error("can't write to standard output: {0}")]
+    Output(#[source] io::Error),
+}
+
+fn join(failures: &[Failure]) -> String {
+    let texts: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+impl Error {
+    /// The exit status that goes with it.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::SamePort(_)
+            | Self::NoPorts
+            | Self::Mixed { .. }
+            | Self::PoolTooSmall { .. }
+            | Self::TooManyCores { .. }
+            | Self::SameCore(_)
+            | Self::Processor(_) => ExitCode::from(2),
+            Self::Failed(failures)
+                if failures.iter().any(|failure| matches!(failure, Failure::Panicked { .. })) =>
+            {
+                ExitCode::from(101)
+            }
+            _ => ExitCode::FAILURE,
+        }
+    }
+}

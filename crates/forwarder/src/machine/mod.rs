@@ -1,0 +1,5 @@
+//! What the program asks of the machine: processors, NUMA nodes, and signals.
+
+pub mod cpu;
+pub mod numa;
+pub mod signals;

@@ -1,0 +1,177 @@
+//! What a run came to, for people and for programs.
+
+use super::rates::{Rate, grouped};
+use super::table::Table;
+use crate::engine::{Outcome, StoppedBy};
+use crate::ports::Stream;
+use ringway_port::Information;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The summary of a run: this is the object that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Port by port, in the order in which they were named.
+    pub ports: Vec<PortSummary>,
+    /// How long packets were forwarded.
+    pub seconds: f64,
+    /// Packets handed from one port to the other.
+    pub forwarded: u64,
+    /// Packets dropped between the ports and by them, whatever the cause.
+    pub dropped: u64,
+    /// What ended the run.
+    pub stopped_by: StoppedBy,
+    /// Streams whose packets were counted and checked from end to end: those of emulated ports.
+    pub streams: Vec<Stream>,
+    /// What went wrong.
+    pub errors: Vec<String>,
+}
+
+/// One port's counters. Bytes are without framing and FCS.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortSummary {
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: &'static str,
+    /// Its own Ethernet address.
+    pub mac: String,
+    /// Packets given to the program.
+    pub received_packets: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Packets dropped because what the device said of them was wrong.
+    pub receive_errors: u64,
+    /// Rounds in which packets waited for a free buffer.
+    pub starved: u64,
+    /// Packets handed to the device.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Packets dropped because the device can't send them.
+    pub transmit_errors: u64,
+    /// Packets for this port, dropped because its transmit ring was full.
+    pub dropped: u64,
+    /// Packets that the device was given but had not sent when the run ended.
+    pub unsent: u64,
+    /// What the device counts itself, under its own names.
+    pub device: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    /// Of what a run came to, on the ports of `information`.
+    pub fn new(outcome: &Outcome, information: &[Information], streams: Vec<Stream>) -> Self {
+        let ports: Vec<PortSummary> = outcome
+            .last
+            .ports
+            .iter()
+            .zip(information)
+            .map(|(port, information)| {
+                let (received, sent) = (port.statistics.received(), port.statistics.sent());
+                PortSummary {
+                    name: port.name.clone(),
+                    driver: information.driver,
+                    mac: information.mac.to_string(),
+                    received_packets: received.packets,
+                    received_bytes: received.bytes,
+                    receive_errors: received.errors,
+                    starved: received.starved,
+                    sent_packets: sent.packets,
+                    sent_bytes: sent.bytes,
+                    transmit_errors: sent.errors,
+                    dropped: port.dropped,
+                    unsent: port.unsent,
+                    device: port.statistics.device.iter().copied().collect(),
+                }
+            })
+            .collect();
+        let dropped = |port: &PortSummary| {
+            port.dropped.saturating_add(port.receive_errors).saturating_add(port.transmit_errors)
+        };
+        Self {
+            dropped: ports.iter().map(dropped).fold(0, u64::saturating_add),
+            ports,
+            seconds: outcome.seconds,
+            forwarded: outcome.last.forwarded,
+            stopped_by: outcome.stopped_by,
+            streams,
+            errors: outcome.failures.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Whether every packet whose way was checked arrived once, whole and in order.
+    pub fn is_lossless(&self) -> bool {
+        self.streams.iter().all(Stream::is_whole)
+    }
+
+    /// The summary for people.
+    pub fn text(&self) -> String {
+        let mut table = Table::new(&[
+            "port",
+            "received",
+            "receive errors",
+            "starved",
+            "sent",
+            "transmit errors",
+            "ring full",
+            "unsent",
+        ]);
+        for port in &self.ports {
+            let numbers = [
+                port.received_packets,
+                port.receive_errors,
+                port.starved,
+                port.sent_packets,
+                port.transmit_errors,
+                port.dropped,
+                port.unsent,
+            ];
+            table.row([port.name.clone()].into_iter().chain(numbers.map(grouped)).collect());
+        }
+        let sent_bytes = self.ports.iter().map(|port| port.sent_bytes).fold(0, u64::saturating_add);
+        let time = Duration::try_from_secs_f64(self.seconds).unwrap_or_default();
+        let rate = Rate::new(self.forwarded, sent_bytes, time);
+        let mut text = table.render();
+        // Writing to a string doesn't fail.
+        let _ = writeln!(
+            text,
+            "forwarded {} packets in {:.2} s: {:.3} Mpps, {:.3} Gbit/s on the wire; dropped {}; ended by {}",
+            grouped(self.forwarded),
+            self.seconds,
+            rate.mpps,
+            rate.gbits,
+            grouped(self.dropped),
+            self.stopped_by,
+        );
+        if !self.streams.is_empty() {
+            text.push('\n');
+            text.push_str(&self.streams_text());
+        }
+        text
+    }
+
+    fn streams_text(&self) -> String {
+        let mut table =
+            Table::new(&["stream", "sent", "received", "lost", "out of order", "doubled", "damaged"]);
+        for stream in &self.streams {
+            let numbers = [
+                stream.sent,
+                stream.received,
+                stream.lost(),
+                stream.out_of_order,
+                stream.doubled,
+                stream.damaged,
+            ];
+            let name = format!("{} to {}", stream.from, stream.to);
+            table.row([name].into_iter().chain(numbers.map(grouped)).collect());
+        }
+        let verdict = if self.is_lossless() {
+            "every packet arrived, once, whole and in order"
+        } else {
+            "PACKETS WERE LOST OR SPOILED"
+        };
+        format!("{}{verdict}\n", table.render())
+    }
+}

@@ -1,0 +1,225 @@
+//! The program as a user runs it: what it says, what it prints, how it ends.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+fn ringway(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringway"));
+    command.args(arguments).stdin(Stdio::null()).env_remove("RINGWAY_TEST_PANIC_AFTER");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    ringway(arguments).output().unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one JSON object on standard output.
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", text(output), errors(output)))
+}
+
+fn number(value: &Value, field: &str) -> u64 {
+    value[field].as_u64().unwrap_or_else(|| panic!("{field} in {value}"))
+}
+
+#[test]
+fn without_an_argument_every_packet_crosses_between_two_emulated_cards() {
+    let output = run(&["--duration", "700ms", "--interval", "200ms", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    assert_eq!(summary["stopped_by"], "duration");
+    assert_eq!(number(&summary, "dropped"), 0);
+    let ports = summary["ports"].as_array().unwrap();
+    assert_eq!(ports.len(), 2);
+    let mut received = 0;
+    for (port, name) in ports.iter().zip(["emulated:0", "emulated:1"]) {
+        assert_eq!(port["name"], name);
+        assert_eq!(port["driver"], "virtio-net");
+        assert_eq!(
+            number(port, "received_bytes"),
+            number(port, "received_packets") * 60,
+            "64 bytes with FCS"
+        );
+        received += number(port, "received_packets");
+    }
+    assert_eq!(number(&summary, "forwarded"), received);
+    let streams = summary["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 2);
+    for (stream, (from, to)) in
+        streams.iter().zip([("emulated:0", "emulated:1"), ("emulated:1", "emulated:0")])
+    {
+        assert_eq!((stream["from"].as_str(), stream["to"].as_str()), (Some(from), Some(to)));
+        assert!(number(stream, "sent") > 0);
+        assert_eq!(number(stream, "received"), number(stream, "sent"));
+        for field in ["lost", "out_of_order", "doubled", "damaged"] {
+            assert_eq!(number(stream, field), 0, "{stream}");
+        }
+    }
+    let said = errors(&output);
+    assert!(said.lines().any(|line| line.starts_with("forwarding ")), "{said}");
+    for part in ["emulated", "ringway forward ", "bind", "Mpps", "Gbit/s", "promiscuous mode off again"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[test]
+fn for_people_the_summary_is_a_table_with_a_verdict() {
+    let output = run(&["--duration", "200ms", "-q"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = text(&output);
+    for part in ["received", "lost", "out of order", "emulated:0 to emulated:1", "every packet arrived"] {
+        assert!(summary.contains(part), "{part} in {summary}");
+    }
+    assert_eq!(errors(&output), "", "quiet");
+}
+
+#[test]
+fn a_number_of_packets_is_forwarded_exactly_and_what_was_under_way_is_not_called_lost() {
+    let output = run(&["forward", "emulated:0", "emulated:1", "--packets", "5001", "--json", "-v"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    assert_eq!((summary["stopped_by"].as_str(), number(&summary, "forwarded")), (Some("packets"), 5001));
+    let said = errors(&output);
+    for part in ["in huge pages", "mappings", "first packet", "memory: 0 KiB in 0 mappings are left"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[test]
+fn every_option_of_forward_can_be_used_together() {
+    let output = run(&[
+        "forward",
+        "emulated:3",
+        "emulated:7",
+        "--batch=256",
+        "--receive-ring=64",
+        "--transmit-ring=128",
+        "--pool=2000",
+        "--buffer-size=4096",
+        "--touch=no",
+        "--when-full=wait",
+        "--packets=1000",
+        "--duration=60",
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    assert_eq!(summary["ports"][1]["name"], "emulated:7");
+    assert_eq!(number(&summary, "forwarded"), 1000);
+}
+
+#[test]
+fn packets_that_were_changed_on_the_way_are_damaged_and_the_exit_status_says_so() {
+    let output = run(&["forward", "emulated:0", "emulated:1", "--touch=write", "--packets=1000", "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
+    let summary = json(&output);
+    assert!(number(&summary["streams"][0], "damaged") > 0, "{summary}");
+}
+
+#[test]
+fn each_direction_has_a_worker_of_its_own_where_two_processors_are_named() {
+    let cores: Vec<String> = ringway::machine::cpu::allowed().iter().take(2).map(usize::to_string).collect();
+    let output = run(&["--duration=200ms", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let list = cores.join(",");
+    let output =
+        run(&["forward", "emulated:0", "emulated:1", "--cores", &list, "--duration", "300ms", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(number(&json(&output), "forwarded") > 0);
+}
+
+#[test]
+fn a_signal_ends_it_in_order_and_a_second_one_changes_nothing() {
+    for (signal, name) in [(rustix::process::Signal::INT, "INT"), (rustix::process::Signal::TERM, "TERM")] {
+        let mut child = ringway(&["forward", "emulated:0", "emulated:1", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().starts_with("forwarding ")), "it never forwarded");
+        let process = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(process, signal).unwrap();
+        rustix::process::kill_process(process, signal).unwrap();
+        let rest: Vec<String> = said.map(Result::unwrap).collect();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "SIG{name}: {rest:?}");
+        assert_eq!(json(&output)["stopped_by"], "signal");
+        assert!(rest.iter().any(|line| line.contains("promiscuous mode off again")), "{rest:?}");
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+#[test]
+fn a_panic_in_a_worker_gives_the_ports_back_and_ends_with_a_status_of_its_own() {
+    let output = ringway(&["forward", "emulated:0", "emulated:1", "--json", "-v"])
+        .env("RINGWAY_TEST_PANIC_AFTER", "1000")
+        .output()
+        .unwrap();
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(101), "{said}");
+    assert_eq!(json(&output)["stopped_by"], "panic");
+    for part in
+        ["worker-0 panicked", "1000", "promiscuous mode off again", "memory: 0 KiB in 0 mappings are left"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[test]
+fn ports_are_listed_for_people_and_as_json() {
+    let output = run(&["ports"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert!(text(&output).contains("emulated:0"), "{}", text(&output));
+    let listing = json(&run(&["ports", "--json"]));
+    let ports = listing["ports"].as_array().unwrap();
+    for port in ports {
+        assert!(
+            port["usable"] == true || port["reason"].as_str().is_some_and(|reason| !reason.is_empty()),
+            "{port}"
+        );
+    }
+    assert!(ports.iter().any(|port| port["name"] == "emulated:0" && port["usable"] == true));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_the_thing_and_the_way_out() {
+    for (arguments, status, parts) in [
+        (&["forward", "emulated:0", "emulated:0"][..], 2, &["emulated:0", "two different"][..]),
+        (&["forward", "emulated:0", "7f:1f.7"], 2, &["0000:7f:1f.7", "emulated:0", "address spaces"]),
+        (&["forward", "7f:1f.7", "7f:1f.6"], 1, &["0000:7f:1f.7", "no PCI function"]),
+        (&["forward", "eth0", "emulated:0"], 2, &["`eth0`", "0000:03:00.0", "emulated:0"]),
+        (&["forward", "emulated:0", "emulated:1", "--pool=64"], 2, &["--pool 64", "at least", "--ring-size"]),
+        (&["forward", "emulated:0", "emulated:1", "--cores=0,0"], 2, &["processor 0", "twice"]),
+        (&["forward", "emulated:0", "emulated:1", "--cores=1,2,3"], 2, &["3 processors"]),
+        (&["forward", "emulated:0", "emulated:1", "--cores=1023"], 2, &["processor 1023", "may use"]),
+        (&["forward", "emulated:0"], 2, &["<B>", "Usage"]),
+        (&["fly"], 2, &["fly", "Usage"]),
+    ] {
+        let output = run(arguments);
+        let said = errors(&output);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        for part in parts {
+            assert!(said.contains(part), "{arguments:?}: {part} in {said}");
+        }
+        assert_eq!(text(&output), "", "errors go to standard error");
+    }
+}
+
+#[test]
+fn standard_error_may_be_closed_and_a_reader_of_the_summary_may_go() {
+    let mut child =
+        ringway(&["--duration", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

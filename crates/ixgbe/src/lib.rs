@@ -1,0 +1,47 @@
+//! The driver of the Intel 82599 family: 82599, X540 and X550, physical functions.
+//!
+//! It reads like the datasheet (Intel 331520): `start` is section 4.6, `receive` is 7.1, `transmit` is 7.2, and each step
+//! says which section asks for it.
+//!
+//! ```text
+//!   open(Function) ─▶ reset ─▶ EEPROM, SFP+ ─▶ receive, transmit, interrupts ─▶ link
+//!                        │
+//!                        └▶ Opened { control, receive queues, transmit queues }
+//! ```
+//!
+//! The same code drives hardware behind VFIO, and a model in the same process. What the device writes is believed in
+//! nothing: lengths are checked against the buffer, a frame that does not end is an error, and everything that memory
+//! safety rests on lies in private records.
+#![forbid(unsafe_code)]
+
+mod devices;
+mod error;
+mod filters;
+mod link;
+mod port;
+mod receive;
+mod registers;
+mod reset;
+mod sfp;
+mod start;
+mod statistics;
+mod transmit;
+mod wait;
+
+pub use devices::knows;
+pub use error::Error;
+
+use ringway_packet::Pool;
+use ringway_pci::Function;
+use ringway_port::{Opened, PortOptions};
+
+/// Takes a device of the family over and starts it. Packets are received into buffers of `pool` and sent from there; the
+/// pool must be in the function's address space.
+///
+/// # Errors
+/// When the device is none of the family or doesn't answer, and when pool or memory are too small. The device is then
+/// reset and nothing of it remains.
+pub fn open(function: Function, pool: &Pool, options: &PortOptions) -> Result<Opened, Error> {
+    let device = devices::find(function.identity())?;
+    start::open(function, device, pool, options)
+}

@@ -1,0 +1,272 @@
+//! Receiving: what the device has filled goes to the batch, free buffers take the place (82599 datasheet, section
+//! 7.1).
+//!
+//! An advanced descriptor holds the buffer's address when it is given to the device (7.1.6.1), and what became of it
+//! when it comes back (7.1.6.2). The ring is always full: each slot taken is given a free buffer at once, and the tail
+//! stays one behind.
+
+use crate::Error;
+use crate::registers::{self as register, Registers};
+use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
+use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
+use ringway_pci::{Doorbell, Function};
+use ringway_port::{Failure, ReceiveCounters};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The second word of a descriptor that came back (section 7.1.6.2).
+const DONE: u64 = 1 << 0;
+const END_OF_PACKET: u64 = 1 << 1;
+/// Any error of the MAC: such frames are dropped before they get here, unless the device lies.
+const RECEIVE_ERROR: u64 = 1 << 29;
+const LENGTH_SHIFT: u32 = 32;
+
+/// The longest chain of descriptors that a frame may take: 16 KiB in pieces of 1 KiB.
+const MAXIMUM_SEGMENTS: u32 = 16;
+
+/// What the device shares and must outlive its use of it.
+#[derive(Debug)]
+struct State {
+    ring: Ring<Descriptor>,
+    buffers: ReceiveBuffers,
+}
+
+impl Park for State {
+    fn release(self: Box<Self>, stopped: &Quiesced) {
+        let Self { ring, buffers } = *self;
+        buffers.release(stopped);
+        drop(ring);
+    }
+}
+
+/// A receive queue.
+#[derive(Debug)]
+pub(crate) struct ReceiveQueue {
+    state: Kept<State>,
+    /// The next descriptor to come back.
+    next: u32,
+    tail: Doorbell,
+    failure: Failure,
+    counters: Arc<ReceiveCounters>,
+    interrupt: Option<Interrupt>,
+}
+
+/// The queue's own interrupt: its vector's bit in the mask registers, and the counter behind it.
+#[derive(Debug)]
+pub(crate) struct Interrupt {
+    pub(crate) registers: Registers,
+    pub(crate) bit: u32,
+    pub(crate) counter: Arc<OwnedFd>,
+}
+
+impl ReceiveQueue {
+    /// A queue on `ring`, with a buffer in every slot.
+    pub(crate) fn new(
+        function: Arc<Function>,
+        ring: Ring<Descriptor>,
+        tail: Doorbell,
+        pool: &Pool,
+        interrupt: Option<Interrupt>,
+    ) -> Result<Self, Error> {
+        let device = function.name().to_owned();
+        let count = ring.count();
+        let buffers = ReceiveBuffers::new(pool, count, 0, function.attachment())
+            .map_err(|source| Error::Packet { device: device.clone(), source })?;
+        let keeper: Arc<dyn Keeper> = function;
+        let mut state = Kept::new(State { ring, buffers }, keeper);
+        let State { ring, buffers } = &mut *state;
+        for slot in 0..count {
+            let descriptor = ring.at(slot);
+            if !buffers.fill(slot, &descriptor.address) {
+                return Err(Error::PoolTooSmall { device, wanted: count, had: slot });
+            }
+            descriptor.word.store(0, Ordering::Relaxed);
+        }
+        Ok(Self {
+            state,
+            next: 0,
+            tail,
+            failure: Failure::none(&device),
+            counters: Arc::default(),
+            interrupt,
+        })
+    }
+
+    /// Gives all descriptors but one to the device: with head and tail equal it would take the ring for empty (section
+    /// 7.1.9). To be called when the queue is enabled.
+    pub(crate) fn publish(&self) {
+        self.tail.ring(self.state.ring.mask());
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<ReceiveCounters> {
+        &self.counters
+    }
+}
+
+impl ringway_port::ReceiveQueue for ReceiveQueue {
+    fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
+        self.failure.check()?;
+        let State { ring, buffers } = &mut *self.state;
+        let before = batch.len();
+        let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
+        let mut outcome = Ok(());
+        let (mut next, mut bytes) = (self.next, 0u64);
+        while round.has_room() {
+            let descriptor = ring.at(next);
+            let word = descriptor.word.load(Ordering::Acquire);
+            let length = (word >> LENGTH_SHIFT) as u16;
+            if word & (DONE | END_OF_PACKET | RECEIVE_ERROR) == DONE | END_OF_PACKET
+                && round.exchange(next, &descriptor.address, length.into()).is_ok()
+            {
+                descriptor.word.store(0, Ordering::Relaxed);
+                next = next.wrapping_add(1);
+                bytes = bytes.wrapping_add(length.into());
+                continue;
+            }
+            match unusual(ring, &mut round, next, word) {
+                Unusual::Nothing => break,
+                Unusual::Starved => {
+                    self.counters.starved();
+                    break;
+                }
+                Unusual::Packet { descriptors, bytes: more } => {
+                    next = next.wrapping_add(descriptors);
+                    bytes = bytes.wrapping_add(more);
+                }
+                Unusual::Dropped { descriptors } => {
+                    next = next.wrapping_add(descriptors);
+                    self.counters.erroneous(1);
+                }
+                Unusual::Broken(reason) => {
+                    outcome = Err(reason);
+                    break;
+                }
+            }
+        }
+        drop(round);
+        if next != self.next {
+            self.next = next;
+            self.tail.ring(next.wrapping_sub(1) & ring.mask());
+        }
+        let received = batch.len().wrapping_sub(before);
+        self.counters.received(received as u64, bytes);
+        match outcome {
+            Ok(()) => Ok(received),
+            Err(reason) => Err(self.failure.set(reason)),
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        self.state.buffers.pool()
+    }
+
+    fn interrupt(&self) -> Option<&Arc<OwnedFd>> {
+        self.interrupt.as_ref().map(|interrupt| &interrupt.counter)
+    }
+
+    fn enable_interrupt(&mut self) -> bool {
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.registers.write(register::EIMS, interrupt.bit);
+            // A packet that came before the mask was opened raised its cause, and the mask lets it through now. It is
+            // looked for all the same: with moderation the interrupt may be far away.
+            interrupt.registers.flush();
+        }
+        self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE == 0
+    }
+
+    fn disable_interrupt(&mut self) {
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.registers.write(register::EIMC, interrupt.bit);
+        }
+    }
+}
+
+/// What a descriptor is that is no plain packet.
+enum Unusual {
+    /// The device has not come so far.
+    Nothing,
+    /// A packet waits, but there is no buffer to take its place.
+    Starved,
+    /// A packet in several descriptors was taken.
+    Packet { descriptors: u32, bytes: u64 },
+    /// Something that is no packet; its buffers stay in their slots.
+    Dropped { descriptors: u32 },
+    /// The device breaks its rules.
+    Broken(&'static str),
+}
+
+#[cold]
+fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32, word: u64) -> Unusual {
+    if word & DONE == 0 {
+        return Unusual::Nothing;
+    }
+    // How far does the frame go? The device hands out its descriptors in order, and all of them at once or soon.
+    let mut descriptors = 0u32;
+    let mut wrong = false;
+    loop {
+        let word = ring.at(next.wrapping_add(descriptors)).word.load(Ordering::Acquire);
+        if word & DONE == 0 {
+            return Unusual::Nothing;
+        }
+        descriptors = descriptors.wrapping_add(1);
+        wrong |= word & RECEIVE_ERROR != 0;
+        if word & END_OF_PACKET != 0 {
+            break;
+        }
+        if descriptors >= MAXIMUM_SEGMENTS.min(ring.mask()) {
+            return Unusual::Broken("it filled more descriptors than a frame can take without ending it");
+        }
+    }
+    if !wrong {
+        match take(ring, round, next, descriptors) {
+            Ok(bytes) => return Unusual::Packet { descriptors, bytes },
+            Err(Refused::NoRoom) => return Unusual::Starved,
+            Err(_) => {}
+        }
+    }
+    for n in 0..descriptors {
+        let slot = next.wrapping_add(n);
+        let descriptor = ring.at(slot);
+        // A slot whose segment was taken before the frame turned out to be wrong gets a free buffer.
+        if !round.relend(slot, &descriptor.address) && !round.give(slot, &descriptor.address) {
+            return Unusual::Broken("it damaged a frame while the pool had no buffer left");
+        }
+        descriptor.word.store(0, Ordering::Relaxed);
+    }
+    Unusual::Dropped { descriptors }
+}
+
+/// Takes a frame of several descriptors, or of one: all of it, or nothing of it stays in the batch.
+fn take(
+    ring: &Ring<Descriptor>,
+    round: &mut Receiving<'_>,
+    next: u32,
+    descriptors: u32,
+) -> Result<u64, Refused> {
+    if round.stock() < descriptors as usize {
+        return Err(Refused::NoRoom);
+    }
+    let mut bytes = 0u64;
+    for n in 0..descriptors {
+        let slot = next.wrapping_add(n);
+        let descriptor = ring.at(slot);
+        let length = (descriptor.word.load(Ordering::Acquire) >> LENGTH_SHIFT) as u16;
+        let taken =
+            if n == 0 { round.take(slot, length.into()) } else { round.take_segment(slot, length.into()) };
+        if let Err(refused) = taken {
+            if n > 0 {
+                round.drop_last();
+            }
+            return Err(if refused == Refused::NoRoom { Refused::Empty } else { refused });
+        }
+        bytes = bytes.wrapping_add(length.into());
+    }
+    for n in 0..descriptors {
+        let slot = next.wrapping_add(n);
+        let descriptor = ring.at(slot);
+        round.give(slot, &descriptor.address);
+        descriptor.word.store(0, Ordering::Relaxed);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,39 @@
+//! An Intel 82599 in software, written from its datasheet (331520): what a driver sees of it, and the cable's end.
+//!
+//! ```text
+//!   front.rs      the seam of ringway-pci (config.rs)      handle.rs   what steps it, the thread
+//!   access.rs     reading and writing registers (table.rs, registers.rs)
+//!   receive.rs    filters.rs ─▶ headers.rs ─▶ rss.rs, checksum.rs ─▶ descriptors
+//!   transmit.rs   descriptors (context.rs) ─▶ segment.rs ─▶ the wire
+//!   interrupts.rs · link.rs · eeprom.rs · module.rs (the SFP's memories) · phy.rs
+//! ```
+//!
+//! What it does not do, and a driver must not wait for: flow director never matches, received packets are never
+//! coalesced, headers never split from data, and there are no virtual functions, no traffic classes, no security
+//! offloads, no time stamps.
+
+mod access;
+mod checksum;
+mod config;
+mod context;
+mod core;
+mod eeprom;
+mod filters;
+mod front;
+mod handle;
+mod headers;
+mod interrupts;
+mod link;
+mod module;
+mod options;
+mod phy;
+mod receive;
+mod registers;
+mod rss;
+mod segment;
+mod table;
+mod transmit;
+
+pub use front::Ixgbe;
+pub use handle::{Handle, Monitor, Running, RunningGroup, run_together};
+pub use options::{LinkSpeed, Options, Personality};

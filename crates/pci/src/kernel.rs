@@ -1,0 +1,290 @@
+//! The running kernel as binding sees it: a seam of the few operations that change the machine, and of the few
+//! facts that no file tells.
+//!
+//! Contract: paths are those of a running machine; an implementation puts its own root before them. Each changing
+//! operation either has its whole effect or returns the errno; whoever undoes things must still look at what is
+//! there, as a driver may fail half-way. [`HostKernel`] is the machine itself; tests put a tree in its place which
+//! reacts as the kernel does.
+//!
+//! Not here: reading sysfs ([`crate::sysfs::Sysfs`]), the order of operations ([`crate::bind`]).
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{Access, AtFlags};
+use rustix::process::{Pid, Resource, Rlimit};
+
+use crate::sysfs::{Memlock, Sysfs, User};
+
+/// Who a file belongs to, and who may do what with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The owner's number.
+    pub user: u32,
+    /// Permission bits, 0o777 at most.
+    pub mode: u32,
+}
+
+/// What binding asks of the kernel.
+pub trait Kernel {
+    /// The trees to read from.
+    fn sysfs(&self) -> &Sysfs;
+
+    /// Writes to an attribute of sysfs, in one write.
+    ///
+    /// # Errors
+    /// The errno of the open or the write.
+    fn write_attribute(&self, path: &Path, value: &str) -> io::Result<()>;
+
+    /// Makes a folder whose parent exists.
+    ///
+    /// # Errors
+    /// The errno.
+    fn make_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// The errno.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Writes a regular file, new or in another's place; at no moment is there half a file under that name.
+    ///
+    /// # Errors
+    /// The errno.
+    fn write_file(&self, path: &Path, contents: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The errno.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Who a file belongs to.
+    ///
+    /// # Errors
+    /// The errno.
+    fn ownership(&self, path: &Path) -> io::Result<Ownership>;
+
+    /// Gives a file to a user.
+    ///
+    /// # Errors
+    /// The errno.
+    fn set_ownership(&self, path: &Path, ownership: Ownership) -> io::Result<()>;
+
+    /// Whether this process may open the file for reading and writing, going by its effective user.
+    fn may_open(&self, path: &Path) -> bool;
+
+    /// Loads a kernel module with what it needs.
+    ///
+    /// # Errors
+    /// What `modprobe` said.
+    fn load_module(&self, name: &str) -> io::Result<()>;
+
+    /// Unloads a kernel module, with what nothing else needs.
+    ///
+    /// # Errors
+    /// What `modprobe` said.
+    fn unload_module(&self, name: &str) -> io::Result<()>;
+
+    /// Sets the limit on locked memory of another process.
+    ///
+    /// # Errors
+    /// The errno.
+    fn set_memlock(&self, process: u32, limit: Memlock) -> io::Result<()>;
+
+    /// All IP addresses of the machine, with the interface that has each.
+    ///
+    /// # Errors
+    /// The errno.
+    fn addresses(&self) -> io::Result<Vec<(String, IpAddr)>>;
+
+    /// A user by name or number, from wherever the machine keeps its users.
+    fn find_user(&self, who: &str) -> Option<User>;
+
+    /// This process's number.
+    fn process_id(&self) -> u32;
+
+    /// This process's effective user.
+    fn user_id(&self) -> u32;
+
+    /// Lets time pass while something is awaited.
+    fn pause(&self, time: Duration);
+
+    /// Waits, if udev runs, until it has dealt with the events so far: it may set owners and names itself.
+    fn settle(&self);
+
+    /// Waits until `condition` holds or `limit` is over, and says whether it holds.
+    fn wait_for(&self, limit: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
+        const STEP: Duration = Duration::from_millis(20);
+        let mut waited = Duration::ZERO;
+        loop {
+            if condition() {
+                return true;
+            }
+            if waited >= limit {
+                return false;
+            }
+            self.pause(STEP);
+            waited += STEP;
+        }
+    }
+}
+
+/// The machine itself.
+#[derive(Debug, Clone)]
+pub struct HostKernel {
+    sysfs: Sysfs,
+}
+
+impl HostKernel {
+    /// The kernel that runs this process.
+    pub fn new() -> Self {
+        Self { sysfs: Sysfs::host() }
+    }
+}
+
+impl Default for HostKernel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Kernel for HostKernel {
+    fn sysfs(&self) -> &Sysfs {
+        &self.sysfs
+    }
+
+    fn write_attribute(&self, path: &Path, value: &str) -> io::Result<()> {
+        // Never create: a misspelt attribute must not become a file. One write: sysfs takes each as a whole value.
+        let mut file = fs::OpenOptions::new().write(true).open(self.sysfs.resolve(path))?;
+        let written = file.write(value.as_bytes())?;
+        if written == value.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(self.sysfs.resolve(path))
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(self.sysfs.resolve(path))
+    }
+
+    fn write_file(&self, path: &Path, contents: &str) -> io::Result<()> {
+        let path = self.sysfs.resolve(path);
+        // A name that udev and PAM pass over, as it ends neither in .rules nor in .conf.
+        let mut draft = path.clone().into_os_string();
+        draft.push(".new");
+        let write = || -> io::Result<()> {
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&draft)?;
+            file.write_all(contents.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        };
+        write().inspect_err(|_| {
+            // The first error is the one to report; a draft left behind does no harm.
+            let _ = fs::remove_file(&draft);
+        })
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(self.sysfs.resolve(path))
+    }
+
+    fn ownership(&self, path: &Path) -> io::Result<Ownership> {
+        let metadata = fs::metadata(self.sysfs.resolve(path))?;
+        Ok(Ownership { user: metadata.uid(), mode: metadata.mode() & 0o777 })
+    }
+
+    fn set_ownership(&self, path: &Path, ownership: Ownership) -> io::Result<()> {
+        let path = self.sysfs.resolve(path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(ownership.mode))?;
+        std::os::unix::fs::chown(&path, Some(ownership.user), None)
+    }
+
+    fn may_open(&self, path: &Path) -> bool {
+        let path = self.sysfs.resolve(path);
+        rustix::fs::accessat(rustix::fs::CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS)
+            .is_ok()
+    }
+
+    fn load_module(&self, name: &str) -> io::Result<()> {
+        modprobe(&[name])
+    }
+
+    fn unload_module(&self, name: &str) -> io::Result<()> {
+        modprobe(&["-r", name])
+    }
+
+    fn set_memlock(&self, process: u32, limit: Memlock) -> io::Result<()> {
+        let id = i32::try_from(process).ok().and_then(Pid::from_raw);
+        let id = id.ok_or_else(|| io::Error::from(rustix::io::Errno::SRCH))?;
+        let limit = Rlimit { current: limit.soft, maximum: limit.hard };
+        rustix::process::prlimit(Some(id), Resource::Memlock, limit)?;
+        Ok(())
+    }
+
+    fn addresses(&self) -> io::Result<Vec<(String, IpAddr)>> {
+        let interfaces = if_addrs::get_if_addrs()?;
+        // An address may carry a label in the interface's place: "eth0:1".
+        let owner = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+        Ok(interfaces.iter().map(|interface| (owner(&interface.name), interface.ip())).collect())
+    }
+
+    fn find_user(&self, who: &str) -> Option<User> {
+        if let Some(user) = self.sysfs.local_user(who) {
+            return Some(user);
+        }
+        // A directory service may know more; getent asks whatever the machine is set up to ask.
+        let answer = Command::new("getent").args(["passwd", "--", who]).output().ok()?;
+        let listed = String::from_utf8_lossy(&answer.stdout);
+        let user = listed.lines().next().and_then(|line| User::from_passwd(line, who));
+        // A number without a name is a user all the same.
+        user.or_else(|| Some(User { id: who.parse().ok()?, name: None }))
+    }
+
+    fn process_id(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn user_id(&self) -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn pause(&self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    fn settle(&self) {
+        // No udev, or one too busy to end in time: what is awaited is looked for afterwards in any case.
+        let _ = Command::new("udevadm").args(["settle", "--timeout=10"]).output();
+    }
+}
+
+/// Runs modprobe; its words are the error.
+fn modprobe(arguments: &[&str]) -> io::Result<()> {
+    let output = Command::new("modprobe").args(arguments).output().or_else(|error| match error.kind() {
+        // An administrator's folder that the path may lack.
+        io::ErrorKind::NotFound => Command::new("/sbin/modprobe").args(arguments).output(),
+        _ => Err(error),
+    });
+    let output =
+        output.map_err(|error| io::Error::new(error.kind(), format!("modprobe can't be run: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words = words.trim();
+    Err(io::Error::other(if words.is_empty() {
+        format!("modprobe: {}", output.status)
+    } else {
+        words.to_owned()
+    }))
+}

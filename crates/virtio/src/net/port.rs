@@ -1,0 +1,92 @@
+//! The control handle.
+
+use super::configuration;
+use super::control::{Command, ControlQueue};
+use crate::transport::{Transport, status};
+use crate::{Error, Features};
+use ringway_dma::Kept;
+use ringway_port::{Information, Link, Port, ReceiveCounters, Statistics, TransmitCounters};
+use std::sync::Arc;
+
+/// Everything but packets.
+#[derive(Debug)]
+pub(super) struct Control {
+    information: Information,
+    features: Features,
+    promiscuous: bool,
+    control: Option<Kept<ControlQueue>>,
+    receive: Vec<Arc<ReceiveCounters>>,
+    transmit: Vec<Arc<TransmitCounters>>,
+    transport: Arc<dyn Transport>,
+}
+
+impl Control {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        features: Features,
+        information: Information,
+        control: Option<Kept<ControlQueue>>,
+        receive: Vec<Arc<ReceiveCounters>>,
+        transmit: Vec<Arc<TransmitCounters>>,
+    ) -> Self {
+        // Without receive modes a device receives everything; with them it was started with none.
+        let promiscuous = !features.contains(Features::CONTROL_RECEIVE);
+        Self { information, features, promiscuous, control, receive, transmit, transport }
+    }
+}
+
+impl Port for Control {
+    fn information(&self) -> &Information {
+        &self.information
+    }
+
+    fn link(&mut self) -> Result<Link, ringway_port::Error> {
+        self.check()?;
+        Ok(configuration::read(&*self.transport, self.features)?.link)
+    }
+
+    fn statistics(&mut self) -> Result<Statistics, ringway_port::Error> {
+        let mut statistics = Statistics::default();
+        statistics.receive = self.receive.iter().map(|counters| counters.read()).collect();
+        statistics.transmit = self.transmit.iter().map(|counters| counters.read()).collect();
+        Ok(statistics)
+    }
+
+    fn is_promiscuous(&self) -> bool {
+        self.promiscuous
+    }
+
+    fn set_promiscuous(&mut self, on: bool) -> Result<(), ringway_port::Error> {
+        if on == self.promiscuous {
+            return Ok(());
+        }
+        let Some(control) =
+            self.control.as_mut().filter(|_| self.features.contains(Features::CONTROL_RECEIVE))
+        else {
+            return Err(Error::NotOffered {
+                device: self.information.name.clone(),
+                what: "leaving promiscuous mode",
+                feature: "VIRTIO_NET_F_CTRL_RX",
+            }
+            .into());
+        };
+        control.execute(&self.information.name, Command::PROMISCUOUS, &[u8::from(on)])?;
+        self.promiscuous = on;
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), ringway_port::Error> {
+        match self.transport.status() {
+            u8::MAX => Err(Error::Gone { device: self.information.name.clone() }.into()),
+            status if status & status::DEVICE_NEEDS_RESET != 0 => Err(ringway_port::Error::Failed {
+                port: self.information.name.clone(),
+                reason: "it says that it needs a reset (DEVICE_NEEDS_RESET)".to_owned(),
+            }),
+            status if status & status::DRIVER_OK == 0 => Err(ringway_port::Error::Failed {
+                port: self.information.name.clone(),
+                reason: "someone else has reset it".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

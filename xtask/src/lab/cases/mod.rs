@@ -1,0 +1,68 @@
+//! The cases, by subject. A case is a name, the configuration it needs, and a function.
+
+mod boot;
+mod bridge;
+mod confinement;
+mod forward;
+mod ports;
+mod refusals;
+mod restart;
+
+use anyhow::Result;
+
+use super::configuration::Configuration;
+use super::machine::Machine;
+
+/// One case.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// How it is called on the command line.
+    pub name: &'static str,
+    /// What it shows, in a few words.
+    pub shows: &'static str,
+    /// The guest it needs.
+    pub configuration: Configuration,
+    /// Does it. It leaves the NICs as it found them: with the kernel's own drivers.
+    pub run: fn(&mut Machine) -> Result<()>,
+}
+
+/// Beginnings of the names of cases that can't pass yet, because what they show isn't built. They are left out
+/// unless they are asked for by name.
+pub const WAITING: &[&str] = &["forward-", "restart-", "given-back", "ports", "refuses-", "confinement-"];
+
+impl Case {
+    /// Whether what it shows isn't built yet.
+    pub fn waits(&self) -> bool {
+        WAITING.iter().any(|start| self.name.starts_with(start))
+    }
+}
+
+/// All cases, in the order in which they run.
+pub fn all() -> Vec<Case> {
+    let mut cases: Vec<Case> = [
+        boot::CASES,
+        bridge::CASES,
+        forward::CASES,
+        restart::CASES,
+        ports::CASES,
+        refusals::CASES,
+        confinement::CASES,
+    ]
+    .concat();
+    // Cases of one configuration share a boot.
+    cases.sort_by_key(|case| case.configuration);
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_cases_have_the_same_name() {
+        let cases = all();
+        let names: BTreeSet<&str> = cases.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), cases.len());
+    }
+}

@@ -1,0 +1,115 @@
+//! However a forwarder ends, the same NICs start again, and the kernel's drivers get them back in order.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::Case;
+use crate::lab::configuration::{Configuration, FIRST, SECOND};
+use crate::lab::forwarder;
+use crate::lab::machine::Machine;
+use crate::lab::traffic::{frames, ping};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "restart-after-sigint",
+        shows: "after SIGINT the same NICs forward again",
+        configuration: Configuration::Iommu48,
+        run: after_interrupt,
+    },
+    Case {
+        name: "restart-after-sigkill",
+        shows: "after SIGKILL under traffic the same NICs forward again",
+        configuration: Configuration::Iommu48,
+        run: after_kill,
+    },
+    Case {
+        name: "restart-after-panic",
+        shows: "after a panic in a worker, which is told and ends the program, the same NICs forward again",
+        configuration: Configuration::Iommu48,
+        run: after_panic,
+    },
+    Case {
+        name: "given-back",
+        shows: "given back after a kill, the NICs work under the kernel's own driver",
+        configuration: Configuration::Iommu48,
+        run: given_back,
+    },
+];
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Starts the forwarder and shows that it forwards.
+fn forwards(machine: &mut Machine) -> Result<()> {
+    forwarder::start(machine, &format!("ringway forward {FIRST} {SECOND}"))?;
+    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+    ping::until_answered(a, b, LIMIT)?;
+    ping::without_loss(a, b, 30, 500)
+}
+
+fn after_interrupt(machine: &mut Machine) -> Result<()> {
+    forwarder::bind(machine, &[FIRST, SECOND])?;
+    for _ in 0..3 {
+        forwards(machine)?;
+        forwarder::end(machine, "INT")?.cleanly()?;
+    }
+    forwarder::unbind(machine, &[FIRST, SECOND])
+}
+
+fn after_kill(machine: &mut Machine) -> Result<()> {
+    forwarder::bind(machine, &[FIRST, SECOND])?;
+    forwards(machine)?;
+    kill_under_traffic(machine)?;
+    forwards(machine)?;
+    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+    frames::pass_unchanged(a, b, &frames::assorted())?;
+    forwarder::end(machine, "INT")?.cleanly()?;
+    forwarder::unbind(machine, &[FIRST, SECOND])
+}
+
+/// Kills the forwarder while both directions are busy.
+fn kill_under_traffic(machine: &mut Machine) -> Result<()> {
+    let traffic = {
+        let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+        ping::background_flood(a, b)?
+    };
+    let ended = forwarder::end(machine, "KILL");
+    drop(traffic);
+    let status = ended?.status;
+    if status != 128 + 9 {
+        bail!("expected the forwarder to be killed (status 137), saw {status}");
+    }
+    Ok(())
+}
+
+fn after_panic(machine: &mut Machine) -> Result<()> {
+    forwarder::bind(machine, &[FIRST, SECOND])?;
+    let command = format!("env RINGWAY_TEST_PANIC_AFTER=20 ringway forward {FIRST} {SECOND}");
+    forwarder::start(machine, &command)?;
+    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+    ping::flood(a, b, 100)?;
+    let ended = forwarder::ended_by_itself(machine)?;
+    if ended.status == 0 || ended.status > 128 || !ended.errors.contains("panic") {
+        bail!(
+            "expected the program to tell of the panic and end with a status of its own, saw {} and:\n{}",
+            ended.status,
+            ended.last_words()
+        );
+    }
+    forwards(machine)?;
+    forwarder::end(machine, "INT")?.cleanly()?;
+    forwarder::unbind(machine, &[FIRST, SECOND])
+}
+
+fn given_back(machine: &mut Machine) -> Result<()> {
+    forwarder::bind(machine, &[FIRST, SECOND])?;
+    forwards(machine)?;
+    kill_under_traffic(machine)?;
+    forwarder::unbind(machine, &[FIRST, SECOND])?;
+    machine.check(&format!("bridge_of lab0 {FIRST} {SECOND}"))?;
+    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+    ping::until_answered(a, b, LIMIT)?;
+    ping::without_loss(a, b, 50, 1000)?;
+    machine.check("ip link del lab0")?;
+    Ok(())
+}

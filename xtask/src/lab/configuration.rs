@@ -1,0 +1,142 @@
+//! The machines that the lab boots: which IOMMU, which devices, at which addresses.
+//!
+//! A case names the configuration it needs; cases of one configuration share a boot.
+
+use std::fmt;
+
+/// A kind of guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Configuration {
+    /// An IOMMU 39 bits wide, two NICs on wires, and the devices that the error cases need.
+    Iommu39,
+    /// An IOMMU 48 bits wide and two NICs on wires.
+    Iommu48,
+    /// No IOMMU.
+    NoIommu,
+}
+
+/// The NIC on the first wire.
+pub const FIRST: &str = "0000:01:00.0";
+/// The NIC on the second wire.
+pub const SECOND: &str = "0000:02:00.0";
+/// A virtio NIC without `VIRTIO_F_ACCESS_PLATFORM`: it bypasses the IOMMU.
+pub const BYPASSING: &str = "0000:03:00.0";
+/// A NIC that Ringway has no driver for (Intel 82574L).
+pub const FOREIGN: &str = "0000:04:00.0";
+/// A virtio NIC of the old kind only, which bypasses the IOMMU too.
+pub const LEGACY: &str = "0000:05:00.0";
+/// A device that is no NIC (virtio entropy).
+pub const NOT_A_NIC: &str = "0000:06:00.0";
+/// A virtio NIC without the control queue.
+pub const PLAIN: &str = "0000:07:00.0";
+/// An address with nothing there.
+pub const NOTHING: &str = "0000:1f:00.0";
+/// Two virtio NICs behind a conventional PCI bridge: one IOMMU group.
+pub const GROUPED: [&str; 2] = ["0000:09:01.0", "0000:09:02.0"];
+
+/// How a NIC on a wire is offered.
+const WIRED: &str = "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=";
+
+/// What one device of the machine is, in QEMU's words.
+#[derive(Debug)]
+enum Device {
+    /// On a root port of its own, with the n-th wire behind it.
+    Wired(usize),
+    /// On a root port of its own.
+    Alone(&'static str),
+    /// Several behind one conventional bridge, which has a root port.
+    Bridged(&'static [&'static str]),
+}
+
+impl Configuration {
+    /// Whether the machine has an IOMMU and how many bits of address it takes.
+    pub fn address_bits(self) -> Option<u32> {
+        match self {
+            Self::Iommu39 => Some(39),
+            Self::Iommu48 => Some(48),
+            Self::NoIommu => None,
+        }
+    }
+
+    /// How many wires it has.
+    pub fn wires(self) -> usize {
+        2
+    }
+
+    /// The kernel's arguments.
+    pub fn kernel_arguments(self) -> String {
+        let common = "console=ttyS0 quiet panic=-1 rdinit=/init";
+        let huge = if self.reserves_huge_pages() { " hugepages=64" } else { "" };
+        match self.address_bits() {
+            Some(_) => format!("{common} intel_iommu=on iommu=nopt{huge}"),
+            None => common.to_owned(),
+        }
+    }
+
+    /// Whether its kernel keeps huge pages (64 of 2 MiB) for those who ask.
+    pub fn reserves_huge_pages(self) -> bool {
+        self == Self::Iommu48
+    }
+
+    /// QEMU's arguments for the IOMMU and the devices.
+    pub fn devices(self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut device = |text: String| arguments.extend(["-device".to_owned(), text]);
+        if let Some(bits) = self.address_bits() {
+            device(format!("intel-iommu,intremap=on,caching-mode=on,aw-bits={bits}"));
+        }
+        for (index, kind) in self.layout().into_iter().enumerate() {
+            let port = index + 1;
+            device(format!("pcie-root-port,id=port{port},chassis={port},slot={port},addr={:#x}", port + 1));
+            match kind {
+                Device::Wired(wire) => {
+                    device(format!("{WIRED},bus=port{port},netdev=wire{wire},mac={}", guest_address(wire)));
+                }
+                Device::Alone(text) => device(format!("{text},bus=port{port}")),
+                Device::Bridged(several) => {
+                    device(format!("pcie-pci-bridge,id=bridge{port},bus=port{port}"));
+                    for (slot, text) in several.iter().enumerate() {
+                        device(format!("{text},bus=bridge{port},addr={:#x}", slot + 1));
+                    }
+                }
+            }
+        }
+        arguments
+    }
+
+    fn layout(self) -> Vec<Device> {
+        let mut layout = vec![Device::Wired(0), Device::Wired(1)];
+        if self == Self::Iommu39 {
+            layout.extend([
+                Device::Alone("virtio-net-pci,disable-legacy=on,romfile="),
+                Device::Alone("e1000e,romfile="),
+                Device::Alone("virtio-net-pci,disable-modern=on,disable-legacy=off,romfile="),
+                Device::Alone("virtio-rng-pci,disable-legacy=on,iommu_platform=on"),
+                Device::Alone(
+                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,ctrl_vq=off,ctrl_rx=off,\
+                     ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off,romfile=",
+                ),
+                Device::Bridged(&[
+                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",
+                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",
+                ]),
+            ]);
+        }
+        layout
+    }
+}
+
+/// The Ethernet address of the guest's NIC on a wire.
+pub fn guest_address(wire: usize) -> String {
+    format!("02:00:00:00:01:{wire:02x}")
+}
+
+impl fmt::Display for Configuration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Iommu39 => "iommu-39",
+            Self::Iommu48 => "iommu-48",
+            Self::NoIommu => "no-iommu",
+        })
+    }
+}

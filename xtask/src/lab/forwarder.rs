@@ -1,0 +1,222 @@
+//! The program under test, as the lab runs it: NICs given to the ordinary user, `ringway` started as that user,
+//! signalled, and its words and summary taken.
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+
+use super::machine::Machine;
+use crate::tool;
+
+/// Seconds in which the forwarder has both ports up; generous, for an emulated processor on a busy machine.
+const START: u32 = 60;
+/// Seconds in which it ends when it is asked to.
+const END: u32 = 30;
+
+/// What a run of the program left.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its exit status; 128 and the signal's number if a signal ended it.
+    pub status: i32,
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub errors: String,
+}
+
+/// The summary that `--json` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Summary {
+    /// The ports, in the order of the command line.
+    pub ports: Vec<PortSummary>,
+}
+
+/// One port's totals.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PortSummary {
+    /// Its name: the address.
+    pub name: String,
+    /// Packets taken from the wire.
+    pub received_packets: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Packets put on the wire.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+}
+
+/// Gives NICs to the ordinary user, as root.
+pub fn bind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
+    machine.check(&format!("bind_for_user {}", addresses.join(" "))).map(|_| ())
+}
+
+/// Gives NICs back to the kernel's drivers, and waits for their interfaces.
+pub fn unbind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
+    machine.check(&format!("unbind {}", addresses.join(" ")))?;
+    for address in addresses {
+        machine.check(&format!("await 20 has_interface {address}"))?;
+    }
+    Ok(())
+}
+
+/// Starts a forwarder and waits until it says that it forwards.
+pub fn start(machine: &mut Machine, command: &str) -> Result<()> {
+    launch(machine, command)?;
+    let said = machine.run("grep -q ^forwarding /run/lab/forward.err")?;
+    if said.status != 0 {
+        let ended = collect(machine)?;
+        bail!(
+            "expected {command:?} to say that it forwards, saw it end with status {} and say:\n{}{}",
+            ended.status,
+            ended.output,
+            ended.errors
+        );
+    }
+    Ok(())
+}
+
+fn launch(machine: &mut Machine, command: &str) -> Result<()> {
+    machine
+        .check(&format!("background forward {command}\nawait {START} said_or_ended forward ^forwarding"))
+        .map(|_| ())
+        .with_context(|| format!("{command:?} neither started to forward nor ended in {START} s"))
+}
+
+/// Sends a signal and takes what the forwarder leaves.
+pub fn end(machine: &mut Machine, signal: &str) -> Result<Ended> {
+    machine.check(&format!("signal forward {signal}"))?;
+    ended_by_itself(machine).with_context(|| format!("after the signal {signal}"))
+}
+
+/// Waits until the forwarder has ended, and takes what it leaves.
+pub fn ended_by_itself(machine: &mut Machine) -> Result<Ended> {
+    let answer = machine.run(&format!("await {END} test -e /run/lab/forward.status"))?;
+    if answer.status != 0 {
+        let said = machine.check("tail -n 20 /run/lab/forward.err")?;
+        bail!("expected the forwarder to end within {END} s; it still runs, and said last:\n{said}");
+    }
+    collect(machine)
+}
+
+fn collect(machine: &mut Machine) -> Result<Ended> {
+    let status = machine.check("cat /run/lab/forward.status")?;
+    Ok(Ended {
+        status: status.trim().parse().with_context(|| format!("the exit status {status:?}"))?,
+        output: machine.check("cat /run/lab/forward.out")?,
+        errors: machine.check("cat /run/lab/forward.err")?,
+    })
+}
+
+/// Runs a command of the program to its end, as the ordinary user.
+pub fn run(machine: &mut Machine, command: &str) -> Result<Ended> {
+    machine.check(&format!(
+        "background forward {command}\nawait {START} test -e /run/lab/forward.status || signal forward KILL"
+    ))?;
+    ended_by_itself(machine)
+}
+
+impl Ended {
+    /// Demands the exit status 0 and no panic.
+    pub fn cleanly(&self) -> Result<&Self> {
+        if self.status != 0 || self.errors.contains("panicked") {
+            bail!("expected a clean end with status 0, saw {} and:\n{}", self.status, self.last_words());
+        }
+        Ok(self)
+    }
+
+    /// Reads the summary from standard output, which must hold it and nothing else.
+    pub fn summary(&self) -> Result<Summary> {
+        serde_json::from_str(&self.output)
+            .with_context(|| format!("expected one JSON object on standard output, saw:\n{}", self.output))
+    }
+
+    /// Demands that it was refused with an exit status of its own (no panic, no signal), and that the text holds
+    /// one of each group of alternatives: the thing's name, then the way out.
+    pub fn refused_with(&self, groups: &[&[&str]]) -> Result<()> {
+        if !(1..=100).contains(&self.status) || self.errors.contains("panicked") {
+            bail!(
+                "expected an error with a status of its own, saw {} and:\n{}",
+                self.status,
+                self.last_words()
+            );
+        }
+        for group in groups {
+            if !group.iter().any(|word| self.errors.contains(word)) {
+                bail!("expected {} in the error, saw:\n{}", group.join(" or "), self.last_words());
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of what it said.
+    pub fn last_words(&self) -> String {
+        tool::last_lines(&format!("{}{}", self.output, self.errors), 30)
+    }
+}
+
+impl Summary {
+    /// The totals of the port with that name.
+    pub fn port(&self, name: &str) -> Result<&PortSummary> {
+        self.ports
+            .iter()
+            .find(|port| port.name == name)
+            .ok_or_else(|| anyhow!("expected a port {name} in the summary, saw {:?}", self.ports))
+    }
+
+    /// Demands that each of two ports took in at least so many packets, and that neither put out more than the
+    /// other took in.
+    pub fn plausible(&self, first: &str, second: &str, least: u64) -> Result<()> {
+        for (from, to) in [(first, second), (second, first)] {
+            let (received, sent) = (self.port(from)?, self.port(to)?);
+            let bytes = least * 60;
+            if received.received_packets < least
+                || received.received_bytes < bytes
+                || sent.sent_packets < least
+                || sent.sent_bytes < bytes
+                || sent.sent_packets > received.received_packets
+                || sent.sent_bytes > received.received_bytes
+            {
+                bail!(
+                    "expected at least {least} packets from {from} to {to}, and no more sent than received, saw {self:?}"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(status: i32, errors: &str) -> Ended {
+        Ended { status, output: String::new(), errors: errors.to_owned() }
+    }
+
+    #[test]
+    fn a_refusal_needs_every_group_and_a_status_of_its_own() {
+        let said = "0000:01:00.0 is bound to virtio-pci: ringway bind 0000:01:00.0";
+        let groups: &[&[&str]] = &[&["0000:01:00.0"], &["ringway bind", "cargo xtask bind"]];
+        ended(1, said).refused_with(groups).unwrap();
+        assert!(ended(1, "0000:01:00.0 is bound").refused_with(groups).is_err());
+        assert!(ended(0, said).refused_with(groups).is_err());
+        assert!(ended(101, said).refused_with(groups).is_err());
+        assert!(ended(139, said).refused_with(groups).is_err());
+    }
+
+    #[test]
+    fn a_summary_where_more_went_out_than_came_in_is_not_plausible() {
+        let port = |name: &str, received, sent| PortSummary {
+            name: name.to_owned(),
+            received_packets: received,
+            received_bytes: received * 64,
+            sent_packets: sent,
+            sent_bytes: sent * 64,
+        };
+        let summary = |sent| Summary { ports: vec![port("a", 100, 90), port("b", 90, sent)] };
+        summary(100).plausible("a", "b", 80).unwrap();
+        assert!(summary(101).plausible("a", "b", 80).is_err());
+        assert!(summary(100).plausible("a", "b", 95).is_err());
+        assert!(summary(100).plausible("a", "c", 1).is_err());
+    }
+}

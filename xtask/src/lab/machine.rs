@@ -1,0 +1,199 @@
+//! A guest that is running: booted, commanded, and ended for certain.
+//!
+//! Its end doesn't depend on the guest: QEMU is killed when the [`Machine`] is dropped, by a deadline of its
+//! own, and, with all of the run's processes, when the lab's second half ends (see `isolate`).
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::accelerator::Accelerator;
+use super::configuration::Configuration;
+use super::control::{Answer, Control};
+use super::plan::Plan;
+use super::wire::{End, Wire};
+use crate::tool;
+
+/// To the first command. Emulated guests take 5 to 10 s on an idle machine.
+const BOOT: Duration = Duration::from_secs(180);
+/// For a command that says nothing else.
+const COMMAND: Duration = Duration::from_secs(60);
+/// A guest that lives longer than this is killed, whatever it does.
+const LIFE: Duration = Duration::from_secs(30 * 60);
+const MEMORY: &str = "1G";
+
+/// A running guest.
+#[derive(Debug)]
+pub struct Machine {
+    /// What kind of guest it is.
+    pub configuration: Configuration,
+    /// The wires on its NICs.
+    pub wires: Vec<Wire>,
+    /// How long it took to boot.
+    pub boot_time: Duration,
+    child: Child,
+    control: Control,
+    console: PathBuf,
+    broken: bool,
+    _deadline: Sender<()>,
+}
+
+impl Machine {
+    /// Boots a guest and waits until it takes commands. `name` names its log files.
+    pub fn boot(
+        plan: &Plan,
+        accelerator: Accelerator,
+        configuration: Configuration,
+        name: &str,
+    ) -> Result<Self> {
+        let start = Instant::now();
+        let wires = (0..configuration.wires())
+            .map(|wire| Wire::create(end(wire), &plan.busybox))
+            .collect::<Result<Vec<_>>>()?;
+        let console = plan.logs.join(format!("{name}.console"));
+        let log = plan.logs.join(format!("{name}.qemu"));
+        let mut command = plan.qemu.command();
+        command
+            .args(accelerator.arguments())
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+            .args(["-smp", "2", "-m", MEMORY])
+            .arg("-object")
+            .arg(format!("memory-backend-memfd,id=ram,size={MEMORY},share=on"))
+            .arg("-kernel")
+            .arg(&plan.kernel.image)
+            .arg("-initrd")
+            .arg(&plan.image)
+            .arg("-append")
+            .arg(configuration.kernel_arguments())
+            .args(["-serial", &format!("file:{}", console.display())])
+            .args(["-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control"]);
+        for (index, wire) in wires.iter().enumerate() {
+            let descriptor = wire.tap().as_raw_fd();
+            command.arg("-netdev").arg(format!("tap,id=wire{index},fd={descriptor}"));
+            fcntl_setfd(wire.tap(), FdFlags::empty()).context("cannot let QEMU inherit a TAP")?;
+        }
+        command.args(configuration.devices());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+        let mut child = command.spawn().context("cannot start QEMU")?;
+        for wire in &wires {
+            fcntl_setfd(wire.tap(), FdFlags::CLOEXEC)?;
+        }
+        let deadline = watch(&child)?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("QEMU has no standard streams");
+        };
+        let mut machine = Self {
+            configuration,
+            wires,
+            boot_time: Duration::ZERO,
+            child,
+            control: Control::new(input, output)?,
+            console,
+            broken: false,
+            _deadline: deadline,
+        };
+        if let Err(error) = machine.control.wait_ready(BOOT) {
+            let console = machine.console_tail(30);
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            return Err(error.context(format!(
+                "the guest {name} did not boot\n--- QEMU said\n{}\n--- console\n{console}",
+                tool::last_lines(&said, 20)
+            )));
+        }
+        machine.boot_time = start.elapsed();
+        Ok(machine)
+    }
+
+    /// Runs a script in the guest, as root, and returns what came of it.
+    pub fn run(&mut self, script: &str) -> Result<Answer> {
+        self.run_within(script, COMMAND)
+    }
+
+    /// The same with a limit of the caller's choice.
+    pub fn run_within(&mut self, script: &str, limit: Duration) -> Result<Answer> {
+        if self.broken {
+            bail!("the guest no longer answers");
+        }
+        self.control.run(script, limit).map_err(|error| {
+            self.broken = true;
+            error.context(format!("in the guest: {script}"))
+        })
+    }
+
+    /// Runs a script that must succeed, and returns its output.
+    pub fn check(&mut self, script: &str) -> Result<String> {
+        self.check_within(script, COMMAND)
+    }
+
+    /// The same with a limit of the caller's choice.
+    pub fn check_within(&mut self, script: &str, limit: Duration) -> Result<String> {
+        let answer = self.run_within(script, limit)?;
+        if answer.status != 0 {
+            bail!(
+                "in the guest: {script}\n      expected exit status 0, saw {}; it said:\n{}",
+                answer.status,
+                answer.output
+            );
+        }
+        Ok(answer.output)
+    }
+
+    /// The wire at that place.
+    pub fn wire(&self, index: usize) -> Result<&Wire> {
+        self.wires.get(index).ok_or_else(|| anyhow!("the guest has no wire {index}"))
+    }
+
+    /// Whether the guest still takes commands.
+    pub fn answers(&self) -> bool {
+        !self.broken
+    }
+
+    /// The last lines of the guest's console.
+    pub fn console_tail(&self, lines: usize) -> String {
+        let bytes = fs::read(&self.console).unwrap_or_default();
+        tool::last_lines(&String::from_utf8_lossy(&bytes).replace('\r', ""), lines)
+    }
+
+    /// Where the console is kept.
+    pub fn console(&self) -> &Path {
+        &self.console
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It may have ended by itself; and waiting can't fail for a child that is still ours.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Kills the process when its life is over, unless the returned handle is dropped before.
+fn watch(child: &Child) -> Result<Sender<()>> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| anyhow!("QEMU has no process id"))?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
+    let (sender, receiver) = channel();
+    std::thread::Builder::new().name("deadline".to_owned()).spawn(move || {
+        if receiver.recv_timeout(LIFE) == Err(RecvTimeoutError::Timeout) {
+            // It may have ended just now.
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+        }
+    })?;
+    Ok(sender)
+}
+
+fn end(wire: usize) -> End {
+    End {
+        address: format!("10.77.0.{}/24", wire + 1),
+        hardware_address: format!("02:00:00:00:00:{wire:02x}"),
+        offloads: false,
+    }
+}

@@ -1,0 +1,149 @@
+//! One end of a wire: a network namespace of its own with a TAP interface in it, whose other side is a NIC of
+//! the guest. The kernel's network stack in that namespace is the peer that the guest's NIC talks to.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use std::os::fd::AsFd;
+
+use super::isolate;
+use crate::tool;
+
+/// The name of the interface in each namespace.
+pub const INTERFACE: &str = "tap0";
+
+/// A network namespace, held open.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+}
+
+impl Namespace {
+    /// Makes a new, empty one.
+    pub fn create() -> Result<Self> {
+        let thread = std::thread::Builder::new().name("namespace".to_owned()).spawn(|| -> Result<File> {
+            isolate::unshare(UnshareFlags::NEWNET).context("cannot make a network namespace")?;
+            let path = "/proc/thread-self/ns/net";
+            File::open(path).with_context(|| format!("cannot open {path}"))
+        })?;
+        let file = thread.join().map_err(|_| anyhow!("the thread that makes a namespace panicked"))??;
+        Ok(Self { file })
+    }
+
+    /// Does the work on a thread that is in the namespace. Sockets opened and programs started there stay in
+    /// it.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+                        .context("cannot enter a network namespace")?;
+                    work()
+                })
+                .join()
+                .unwrap_or_else(|_| Err(anyhow!("work in a network namespace panicked")))
+        })
+    }
+}
+
+/// What an end of the wire is set up with.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Its Internet address, with the prefix length.
+    pub address: String,
+    /// Its Ethernet address.
+    pub hardware_address: String,
+    /// Whether the TAP passes check sum and segmentation requests on to the NIC (`IFF_VNET_HDR`).
+    pub offloads: bool,
+}
+
+/// An end of a wire.
+#[derive(Debug)]
+pub struct Wire {
+    /// Where its kernel stack lives.
+    pub namespace: Namespace,
+    /// What it was set up with.
+    pub end: End,
+    tap: OwnedFd,
+    busybox: PathBuf,
+}
+
+impl Wire {
+    /// Makes the namespace and the TAP, and sets its address. IPv6 is off, so that the kernel says nothing by
+    /// itself.
+    pub fn create(end: End, busybox: &Path) -> Result<Self> {
+        let namespace = Namespace::create()?;
+        let tap = namespace.within(|| {
+            let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+            if Path::new(path).exists() {
+                fs::write(path, "1").with_context(|| format!("cannot write {path}"))?;
+            }
+            let tap = open_tap(end.offloads)?;
+            let ip = |arguments: &[&str]| -> Result<()> {
+                tool::output_of(Command::new(busybox).arg("ip").args(arguments)).map(|_| ())
+            };
+            ip(&["link", "set", "lo", "up"])?;
+            ip(&["link", "set", INTERFACE, "address", &end.hardware_address])?;
+            ip(&["addr", "add", &end.address, "dev", INTERFACE])?;
+            ip(&["link", "set", INTERFACE, "up"])?;
+            Ok(tap)
+        })?;
+        Ok(Self { namespace, end, tap, busybox: busybox.to_owned() })
+    }
+
+    /// The TAP's descriptor, for QEMU.
+    pub fn tap(&self) -> &OwnedFd {
+        &self.tap
+    }
+
+    /// The Internet address without the prefix length.
+    pub fn host_address(&self) -> &str {
+        self.end.address.split('/').next().unwrap_or_default()
+    }
+
+    /// A busybox program, to be started inside [`Namespace::within`].
+    pub fn busybox(&self, applet: &str) -> Command {
+        let mut command = Command::new(&self.busybox);
+        command.arg(applet);
+        command
+    }
+}
+
+/// Opens a TAP interface in the calling thread's network namespace.
+fn open_tap(offloads: bool) -> Result<OwnedFd> {
+    let path = "/dev/net/tun";
+    let file = File::options().read(true).write(true).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => anyhow!(
+            "cannot open {path} ({error}): the lab's wires are TAP interfaces; `sudo chmod 666 {path}` is what \
+             Debian has by default"
+        ),
+        io::ErrorKind::NotFound => anyhow!("{path} isn't there: `sudo modprobe tun`"),
+        _ => anyhow!("cannot open {path}: {error}"),
+    })?;
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
+    if offloads {
+        flags |= libc::IFF_VNET_HDR;
+    }
+    let mut name = [0; libc::IFNAMSIZ];
+    for (slot, byte) in name.iter_mut().zip(INTERFACE.bytes()) {
+        *slot = byte.cast_signed();
+    }
+    let mut request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_flags: i16::try_from(flags).context("the TAP's flags don't fit")?,
+        },
+    };
+    // SAFETY: TUNSETIFF reads and writes one `ifreq`, which lives until the call returns; the descriptor is
+    // open.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    if result < 0 {
+        return Err(io::Error::last_os_error()).context("cannot make a TAP interface (TUNSETIFF)");
+    }
+    Ok(file.into())
+}
