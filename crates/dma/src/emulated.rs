@@ -241,6 +241,26 @@ impl Burst<'_> {
         })
     }
 
+    /// Reads sixteen bytes, at a multiple of eight, as two atomic accesses in this order: a descriptor.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    #[inline]
+    pub fn load_u64_pair(&mut self, iova: Iova) -> Result<[u64; 2], Fault> {
+        let bytes = 2 * size_of::<u64>();
+        if !iova.get().is_multiple_of(size_of::<u64>() as u64) {
+            return Err(Fault::Misaligned { iova, bytes });
+        }
+        self.access(iova, bytes, |place| {
+            let place = place.cast::<u64>();
+            // SAFETY: `access` checked both words from `place`, which is aligned; everyone uses atomics on them.
+            unsafe {
+                let first = AtomicU64::from_ptr(place).load(Ordering::Acquire);
+                [first, AtomicU64::from_ptr(place.add(1)).load(Ordering::Acquire)]
+            }
+        })
+    }
+
     /// Writes two bytes as one atomic access, with release order.
     ///
     /// # Errors

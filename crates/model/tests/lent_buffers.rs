@@ -99,7 +99,7 @@ struct Port {
     transmit_buffers: TransmitBuffers,
     /// Free transmit descriptors.
     free: Vec<u16>,
-    driver: Driver,
+    _driver: Driver,
 }
 
 impl Port {
@@ -114,7 +114,7 @@ impl Port {
         let transmit_buffers =
             TransmitBuffers::new(std::slice::from_ref(pool), SIZE.into(), attachment).unwrap();
         let free = (0..SIZE).rev().collect();
-        let mut port = Self { receive, transmit, receive_buffers, transmit_buffers, free, driver };
+        let mut port = Self { receive, transmit, receive_buffers, transmit_buffers, free, _driver: driver };
         for slot in 0..SIZE {
             let descriptor = port.receive.descriptors.at(slot.into());
             assert!(port.receive_buffers.fill(slot.into(), &descriptor.address));
