@@ -4,6 +4,8 @@
 mod config_space;
 mod interrupts;
 pub mod ixgbe;
+#[cfg(feature = "vfio-user")]
+pub mod vfio_user;
 pub mod virtio;
 pub mod wire;
 
