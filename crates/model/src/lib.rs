@@ -96,6 +96,8 @@ mod config_space;
 mod interrupts;
 pub mod ixgbe;
 pub mod traffic;
+#[cfg(feature = "vfio-user")]
+pub mod vfio_user;
 pub mod virtio;
 pub mod wire;
 
