@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "coverage.h"
 #include "dp-packet.h"
 #include "flow.h"
 #include "hash.h"
@@ -114,6 +113,10 @@ _Static_assert(sizeof(struct flow_tnl) == RINGWAY_TUNNEL_SIZE
                && offsetof(struct flow_tnl, metadata) == RINGWAY_TUNNEL_PRESENT
                && offsetof(struct flow_tnl, metadata.opts) == RINGWAY_TUNNEL_OPTIONS, "struct flow_tnl");
 _Static_assert(FLOW_TNL_F_UDPIF == 1 << 4, "FLOW_TNL_F_UDPIF");
+
+/* Preloading puts the library into every process, a shell among them. In those without Open vSwitch this isn't
+ * there, and nothing calls us. */
+#pragma weak flow_vlan_limit
 
 /* What the Rust half returns: 'Extraction' there. */
 struct ringway_extraction {
