@@ -258,6 +258,25 @@ impl Sending<'_> {
         bytes
     }
 
+    /// Whether a buffer of the packet at the front is empty: what a device may take for a fault.
+    pub fn has_empty_segment(&self) -> bool {
+        let mut next = self.word();
+        while let Some(word) = next {
+            if word.length() == 0 {
+                return true;
+            }
+            // SAFETY: as in `packet_length`.
+            next = word.has(flag::SEGMENTED).then(|| unsafe { (*self.pool.metadata(word)).next });
+        }
+        false
+    }
+
+    /// Whether [`lend`](Self::lend) finds the slot empty.
+    #[inline]
+    pub fn is_free(&self, slot: u32) -> bool {
+        self.owners.get((slot & self.mask) as usize) == Some(&NONE)
+    }
+
     /// The bytes before the packet at the front that go with it. `None` when its headroom is shorter: the packet
     /// can't be sent and stays.
     #[inline(always)]
