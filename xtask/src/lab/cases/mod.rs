@@ -1,5 +1,6 @@
 //! The cases, by subject. A case is a name, the configuration it needs, and a function.
 
+mod binding;
 mod boot;
 mod bridge;
 mod confinement;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
         forward::CASES,
         restart::CASES,
         ports::CASES,
+        binding::CASES,
         refusals::CASES,
         confinement::CASES,
     ]
