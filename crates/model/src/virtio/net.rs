@@ -16,9 +16,8 @@ use ringway_pci::Width;
 
 /// Frames of one round on one queue. A driver that takes buffers back waits for a round at most.
 pub(crate) const ROUND: usize = 32;
-/// What a header asks for (section 5.1.6): flags and segmentation type, and the number of buffers.
+/// What a header asks for (section 5.1.6): flags and segmentation type, its first bytes.
 const ASKS: usize = 2;
-const NUM_BUFFERS: usize = 10;
 const ETHERNET_HEADER: usize = 14;
 const VLAN_TAG: usize = 4;
 /// Section 5.1.6.3.1: what a receive buffer should hold.
