@@ -50,8 +50,8 @@ pub(super) fn plan(round: &Sending<'_>, mask: u32, indirect: bool) -> Option<Pla
 
 impl Plan {
     /// Whether the descriptors from `next` on are free.
-    pub(super) fn has_room(self, round: &Sending<'_>, next: u32) -> bool {
-        (0..self.descriptors).all(|n| round.is_free(next.wrapping_add(n)))
+    pub(super) fn has_room(self, round: &Sending<'_>, next: u32, mask: u32) -> bool {
+        (0..self.descriptors).all(|n| round.is_free(next.wrapping_add(n) & mask))
     }
 
     /// Notes in how many buffers the packet is.

@@ -144,12 +144,13 @@ impl State {
             if !front.last || front.length.wrapping_sub(SHORTEST) > span || !clear_header(&mut round) {
                 break;
             }
-            let descriptor = ring.descriptors().at(slot);
-            if !round.lend(slot, &descriptor.address) {
+            let id = slot & mask;
+            let descriptor = ring.descriptors().at(id);
+            if !round.lend(id, &descriptor.address) {
                 break;
             }
             descriptor.word.store(word(front.length.wrapping_add(header::LENGTH), 0, 0), Ordering::Relaxed);
-            ring.offer_at(offer, (slot & mask) as u16);
+            ring.offer_at(offer, id as u16);
             offer = offer.wrapping_add(1);
             slot = slot.wrapping_add(1);
             bytes = bytes.wrapping_add(front.length.into());
@@ -182,7 +183,7 @@ impl State {
             round.drop_front();
             return Fate::Dropped;
         }
-        if !plan.has_room(&round, *next) {
+        if !plan.has_room(&round, *next, ring.mask()) {
             return Fate::Stays;
         }
         clear_header(&mut round);
@@ -215,9 +216,11 @@ impl State {
                 done = done.wrapping_add(1);
                 continue;
             }
+            // Up to the end of the ring: behind it are the records of tables.
             let mut run = 1u16;
             while done.wrapping_add(run) < ready
-                && self.ring.completed_id(done.wrapping_add(run)) == first.wrapping_add(run.into()) & mask
+                && self.ring.completed_id(done.wrapping_add(run)) == first.wrapping_add(run.into())
+                && first.wrapping_add(run.into()) <= mask
             {
                 run = run.wrapping_add(1);
             }
