@@ -11,7 +11,6 @@
 mod stage;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -95,33 +94,39 @@ fn ping(stage: &Stage, address: &str) -> Result<()> {
     }
 }
 
-/// Sends bytes through TCP and compares what arrives.
+/// Has a fetch a file from b over TCP, and compares what arrives.
 fn transfer(stage: &Stage) -> Result<()> {
-    let sent = stage.file("sent");
-    let arrived = stage.file("arrived");
+    let (sent, arrived) = (stage.file("sent"), stage.file("arrived"));
     let bytes: Vec<u8> = (0..TRANSFER).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     std::fs::write(&sent, &bytes)?;
-    let receive = format!("nc -l -p 5001 > {}", arrived.display());
-    let mut listener = stage.inside('b', &["sh", "-c", &receive]).spawn()?;
-    let start = Instant::now();
-    loop {
-        let send = format!("nc -w 20 10.1.0.2 5001 < {}", sent.display());
-        let mut command: Command = stage.inside('a', &["sh", "-c", &send]);
-        // Refused as long as nobody listens yet.
-        if tool::run(&mut command)?.status.success() {
-            break;
-        }
-        if start.elapsed() > PATIENCE {
-            let _ = listener.kill();
-            let _ = listener.wait();
-            bail!("no TCP connection to 10.1.0.2 within {PATIENCE:?}");
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    listener.wait()?;
+    let folder = stage.file("").display().to_string();
+    let mut server = stage.inside('b', &["httpd", "-f", "-p", "5001", "-h", &folder]).spawn()?;
+    let fetched = fetch(stage, &arrived);
+    // The server never ends by itself.
+    let _ = server.kill();
+    server.wait()?;
+    fetched?;
     let came = std::fs::read(&arrived)?;
     if came != bytes {
         bail!("TCP: {} bytes were sent, {} arrived, and they differ", bytes.len(), came.len());
     }
     Ok(())
+}
+
+fn fetch(stage: &Stage, arrived: &Path) -> Result<()> {
+    let start = Instant::now();
+    let to = arrived.display().to_string();
+    loop {
+        let mut command =
+            stage.inside('a', &["wget", "-q", "-T", "30", "-O", &to, "http://10.1.0.2:5001/sent"]);
+        // Refused as long as nobody listens yet.
+        let output = tool::run(&mut command)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            bail!("no file from 10.1.0.2 within {PATIENCE:?}\n{}", tool::both_streams(&output));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
