@@ -4,14 +4,13 @@
 //!  namespace a          this test's own namespace             namespace b
 //!  10.1.0.1  ── pa ── bridge br0 ── loop0 ═ loop1 ── bridge br1 ── pb ── 10.1.0.2
 //! ```
-//! Plain traffic crosses both bridges; VLAN 5 and, on the way from a to b, an MPLS label that br0 pushes and br1
-//! matches and pops, have rules of their own whose packet counters are read at the end. Everything lies in
+//! Plain traffic crosses both bridges. To two more addresses of b it goes through a VLAN tag and through an MPLS label
+//! that br0 pushes and br1 matches and pops, by rules whose packet counters are read at the end. Everything lies in
 //! namespaces that this test makes, and goes with them. Making them needs root.
 
 mod stage;
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -54,20 +53,27 @@ fn traffic(stage: &mut Stage) -> Result<()> {
     for bridge in ["br0", "br1"] {
         stage.rule(bridge, "priority=0,actions=normal")?;
     }
-    stage.rule("br0", "priority=9,in_port=pa,dl_vlan=5,actions=output:loop0")?;
-    stage.rule("br1", "priority=9,in_port=loop1,dl_vlan=5,actions=output:pb")?;
-    let push = "actions=push_mpls:0x8847,set_field:77->mpls_label,output:loop0";
-    stage.rule("br0", &format!("priority=9,in_port=pa,ip,nw_dst=10.1.0.3,{push}"))?;
-    stage.rule("br1", "priority=9,in_port=loop1,mpls,mpls_label=77,actions=pop_mpls:0x0800,output:pb")?;
+    for (address, push, match_and_pop) in [
+        (
+            "10.1.0.3",
+            "push_mpls:0x8847,set_field:77->mpls_label",
+            "mpls,mpls_label=77,actions=pop_mpls:0x0800",
+        ),
+        // Bit 12 says that there is a tag.
+        ("10.1.0.4", "push_vlan:0x8100,set_field:4101->vlan_vid", "dl_vlan=5,actions=pop_vlan"),
+    ] {
+        stage
+            .rule("br0", &format!("priority=9,in_port=pa,ip,nw_dst={address},actions={push},output:loop0"))?;
+        stage.rule("br1", &format!("priority=9,in_port=loop1,{match_and_pop},output:pb"))?;
+    }
 
-    ping(stage, "10.1.0.2")?;
-    ping(stage, "10.5.0.2")?;
-    // 10.1.0.3 is b's second address: there and only there the way through MPLS leads.
-    ping(stage, "10.1.0.3")?;
+    for address in ["10.1.0.2", "10.1.0.3", "10.1.0.4"] {
+        ping(stage, address)?;
+    }
     transfer(stage)?;
-    for (bridge, rule) in [("br0", "dl_vlan=5"), ("br1", "dl_vlan=5"), ("br1", "mpls_label=77")] {
-        if stage.packets(bridge, rule)? == 0 {
-            bail!("no packet matched {rule} on {bridge}");
+    for rule in ["dl_vlan=5", "mpls_label=77"] {
+        if stage.packets("br1", rule)? == 0 {
+            bail!("no packet matched {rule}");
         }
     }
     Ok(())
@@ -88,33 +94,39 @@ fn ping(stage: &Stage, address: &str) -> Result<()> {
     }
 }
 
-/// Sends bytes through TCP and compares what arrives.
+/// Has a fetch a file from b over TCP, and compares what arrives.
 fn transfer(stage: &Stage) -> Result<()> {
-    let sent = stage.file("sent");
-    let arrived = stage.file("arrived");
+    let (sent, arrived) = (stage.file("sent"), stage.file("arrived"));
     let bytes: Vec<u8> = (0..TRANSFER).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     std::fs::write(&sent, &bytes)?;
-    let receive = format!("nc -l -p 5001 > {}", arrived.display());
-    let mut listener = stage.inside('b', &["sh", "-c", &receive]).spawn()?;
-    let start = Instant::now();
-    loop {
-        let send = format!("nc -w 20 10.1.0.2 5001 < {}", sent.display());
-        let mut command: Command = stage.inside('a', &["sh", "-c", &send]);
-        // Refused as long as nobody listens yet.
-        if tool::run(&mut command)?.status.success() {
-            break;
-        }
-        if start.elapsed() > PATIENCE {
-            let _ = listener.kill();
-            let _ = listener.wait();
-            bail!("no TCP connection to 10.1.0.2 within {PATIENCE:?}");
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    listener.wait()?;
+    let folder = stage.file("").display().to_string();
+    let mut server = stage.inside('b', &["httpd", "-f", "-p", "5001", "-h", &folder]).spawn()?;
+    let fetched = fetch(stage, &arrived);
+    // The server never ends by itself.
+    let _ = server.kill();
+    server.wait()?;
+    fetched?;
     let came = std::fs::read(&arrived)?;
     if came != bytes {
         bail!("TCP: {} bytes were sent, {} arrived, and they differ", bytes.len(), came.len());
     }
     Ok(())
+}
+
+fn fetch(stage: &Stage, arrived: &Path) -> Result<()> {
+    let start = Instant::now();
+    let to = arrived.display().to_string();
+    loop {
+        let mut command =
+            stage.inside('a', &["wget", "-q", "-T", "30", "-O", &to, "http://10.1.0.2:5001/sent"]);
+        // Refused as long as nobody listens yet.
+        let output = tool::run(&mut command)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            bail!("no file from 10.1.0.2 within {PATIENCE:?}\n{}", tool::both_streams(&output));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

@@ -211,7 +211,8 @@ fn network<L: Layout>(key: &FlowKey<L>, list: &mut List<'_, '_>) -> fmt::Result 
 fn mpls<L: Layout>(key: &FlowKey<L>, list: &mut List<'_, '_>) -> fmt::Result {
     for (index, label) in key.mpls_labels().enumerate() {
         let start = if index == 0 { "mpls(" } else { "" };
-        let (class, limit, bottom) = (label.traffic_class(), label.time_to_live(), u8::from(label.is_bottom()));
+        let (class, limit, bottom) =
+            (label.traffic_class(), label.time_to_live(), u8::from(label.is_bottom()));
         list.put(format_args!("{start}label={},tc={class},ttl={limit},bos={bottom}", label.label()))?;
     }
     if key.mpls_labels().next().is_none() {

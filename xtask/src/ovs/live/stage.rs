@@ -72,19 +72,16 @@ impl Stage {
             self.ip(&["netns", "add", &self.namespace(which)])?;
             self.ip_in(which, "link set lo up")?;
         }
-        for (which, outer, addresses) in
-            [('a', "pa", &["10.1.0.1/24"][..]), ('b', "pb", &["10.1.0.2/24", "10.1.0.3/24"][..])]
-        {
+        for (which, outer, addresses) in [
+            ('a', "pa", &["10.1.0.1/24"][..]),
+            ('b', "pb", &["10.1.0.2/24", "10.1.0.3/24", "10.1.0.4/24"][..]),
+        ] {
             let namespace = self.namespace(which);
             self.ip_in('s', &format!("link add {outer} type veth peer name e0 netns {namespace}"))?;
             for address in addresses {
                 self.ip_in(which, &format!("addr add {address} dev e0"))?;
             }
             self.ip_in(which, "link set e0 up")?;
-            self.ip_in(which, "link add link e0 name e0.5 type vlan id 5")?;
-            let host = if which == 'a' { 1 } else { 2 };
-            self.ip_in(which, &format!("addr add 10.5.0.{host}/24 dev e0.5"))?;
-            self.ip_in(which, "link set e0.5 up")?;
             self.ip_in('s', &format!("link set {outer} up"))?;
         }
         self.ip_in('s', "link add loop0 type veth peer name loop1")?;
