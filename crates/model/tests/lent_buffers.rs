@@ -207,6 +207,9 @@ fn forward(front: Front, frames: u64, frame_length: usize, order: Order) {
                 device.step();
             });
             ports[from].receive(&mut batch);
+            if batch.is_empty() && front == Front::Thread {
+                std::thread::yield_now(); // the processor may be the device's as well
+            }
             while !batch.is_empty() {
                 ports[1 - from].transmit(&mut batch);
                 if !batch.is_empty() && front == Front::Thread {
