@@ -6,10 +6,10 @@
 use super::config::{ConfigSpace, VECTORS};
 use super::core::Core;
 use super::handle::Handle;
-use super::line::{MAXIMUM_FRAME, Wire};
 use super::options::Options;
 use super::receive::Delivery;
 use super::registers::{BAR_BYTES, RDT, TDT, receive_queue, transmit_queue};
+use crate::wire::{MAXIMUM_FRAME, Wire};
 use ringway_dma::{AddressSpace, DeviceView};
 use ringway_pci::{Backend, Doorbell, Error, Identity, Registers, Width};
 use std::os::fd::OwnedFd;

@@ -4,7 +4,7 @@
 //!   front.rs      the seam of ringway-pci (config.rs)      handle.rs   what steps it, the thread
 //!   access.rs     reading and writing registers (table.rs, registers.rs)
 //!   receive.rs    filters.rs ─▶ headers.rs ─▶ rss.rs, checksum.rs ─▶ descriptors
-//!   transmit.rs   descriptors (context.rs) ─▶ segment.rs ─▶ line.rs
+//!   transmit.rs   descriptors (context.rs) ─▶ segment.rs ─▶ the wire
 //!   interrupts.rs · link.rs · eeprom.rs · module.rs (the SFP's memories) · phy.rs
 //! ```
 //!
@@ -23,7 +23,6 @@ mod front;
 mod handle;
 mod headers;
 mod interrupts;
-mod line;
 mod link;
 mod module;
 mod options;
@@ -37,8 +36,4 @@ mod transmit;
 
 pub use front::Ixgbe;
 pub use handle::{Handle, Monitor, Running, RunningGroup, run_together};
-pub use line::{MAXIMUM_FRAME, Wire};
 pub use options::{LinkSpeed, Options, Personality};
-
-/// Accesses to memory that belong together.
-type Memory<'a> = ringway_dma::Burst<'a>;
