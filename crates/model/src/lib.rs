@@ -4,6 +4,7 @@
 mod config_space;
 mod interrupts;
 pub mod ixgbe;
+pub mod traffic;
 pub mod virtio;
 pub mod wire;
 

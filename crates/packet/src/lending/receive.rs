@@ -224,7 +224,7 @@ impl Receiving<'_> {
 
     /// How many free buffers are at hand.
     pub fn stock(&self) -> usize {
-        self.top
+        self.stocked.wrapping_sub(self.head)
     }
 
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes, lends a free one in its place and
