@@ -144,8 +144,7 @@ fn a_semaphore_that_a_dead_program_left_is_taken_over() {
     for (register, value) in [(0x10140, 1u32), (0x10160, 1 << 1), (0x10160, 1 << 6)] {
         let setup = Setup::default();
         let (space, pool, function, handle, watch) = device(&setup);
-        let bar = function.bar(0, 0, 0x20000).unwrap();
-        bar.write32(register, value);
+        watch.record().survives_reset = vec![(register, value)];
         let opened = ringway_ixgbe::open(function, &pool, &setup.port).unwrap();
         let port = crate::support::Port::new(opened, handle, watch, pool, space);
         assert!(port.control.information().model.contains("EMULATED-SR"), "{register:#x}");

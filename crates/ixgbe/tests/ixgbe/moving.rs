@@ -27,21 +27,19 @@ fn forward(ring: u32, limit: usize, count: u64) {
             }
             offered += 1;
         }
+        let held = batch.len();
         let received = port.receive[0].receive(&mut batch).unwrap();
-        assert_eq!(received, batch.len());
-        for mut frame in batch.frames() {
-            frame.data_mut()[6] ^= 0x40;
-            frame.data_mut()[6] ^= 0x40;
-        }
+        assert_eq!(held + received, batch.len());
         let sent = port.transmit[0].transmit(&mut batch).unwrap();
-        assert_eq!((sent, batch.len()), (received, 0), "there is room for as many as came");
+        assert_eq!(held + received - sent, batch.len(), "what doesn't fit stays, and is tried again");
+        let before = returned;
         port.device.step();
         while let Some(bytes) = port.device.take_sent() {
             assert_eq!(number(&bytes), returned, "in order");
             returned += 1;
         }
-        idle = if received == 0 { idle + 1 } else { 0 };
-        assert!(idle < 100, "it moves at {returned} of {count}");
+        idle = if returned == before { idle + 1 } else { 0 };
+        assert!(idle < 100, "it stands at {returned} of {count}");
     }
     port.transmit[0].reclaim().unwrap();
     assert_eq!(port.transmit[0].pending(), 0);

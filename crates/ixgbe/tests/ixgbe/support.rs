@@ -156,6 +156,8 @@ pub struct Record {
     /// Accesses to registers so far, and from which one on they get the other answer.
     pub accesses: u64,
     pub turn: Option<(u64, Answer)>,
+    /// What a reset leaves in registers of the model, which clears them all.
+    pub survives_reset: Vec<(u64, u32)>,
     /// Configuration space can't be reached.
     pub config_fails: bool,
     registers: Option<Arc<dyn Registers>>,
@@ -302,6 +304,11 @@ impl Registers for WatchedRegisters {
         self.watch.record().events.push(Event::Write { register: offset, value });
         if answer == Answer::Model {
             self.inner.write32(offset, value);
+            if offset == 0 && value & 1 << 26 != 0 {
+                for (register, value) in std::mem::take(&mut self.watch.record().survives_reset) {
+                    self.inner.write32(register, value);
+                }
+            }
         }
     }
     fn doorbell(&self, offset: u64, width: Width) -> Option<Doorbell> {
