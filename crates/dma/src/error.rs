@@ -73,6 +73,14 @@ pub enum Fault {
         /// How many bytes were to be moved.
         bytes: usize,
     },
+    /// The memory is there for reading only.
+    #[error("{bytes} bytes at {iova} may be read only")]
+    ReadOnly {
+        /// The first address.
+        iova: Iova,
+        /// How many bytes were to be written.
+        bytes: usize,
+    },
     /// An atomic access that is not aligned to its size.
     #[error("an atomic access of {bytes} bytes at {iova} is not aligned")]
     Misaligned {

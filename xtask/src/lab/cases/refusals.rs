@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::Case;
 use crate::lab::configuration::{
-    BYPASSING, Configuration, FIRST, FOREIGN, GROUPED, LEGACY, NOT_A_NIC, NOTHING, PLAIN, SECOND,
+    BYPASSING, Configuration, FIRST, FOREIGN, GROUPED, LEGACY, NOT_A_NIC, NOTHING, SECOND,
 };
 use crate::lab::forwarder::{self, Ended};
 use crate::lab::machine::Machine;
@@ -24,7 +24,6 @@ pub(super) const CASES: &[Case] = &[
     case("refuses-low-memlock", "a limit on locked memory that is too low; both numbers", low_memlock),
     case("refuses-bypassing-device", "a device without ACCESS_PLATFORM", bypassing),
     case("refuses-legacy-device", "a virtio device of the old kind", legacy),
-    case("refuses-missing-features", "a device without a feature that is needed; named", missing_features),
     Case {
         name: "refuses-no-iommu",
         shows: "a machine without an IOMMU",
@@ -44,7 +43,7 @@ fn no_such_address(machine: &mut Machine) -> Result<()> {
     forward(machine, NOTHING, FIRST)?.refused_with(&[
         &[NOTHING],
         &["no such", "No such", "not found", "there is no"],
-        &["ringway ports", "lspci"],
+        &["ringway status", "ringway ports"],
     ])
 }
 
@@ -131,18 +130,6 @@ fn legacy(machine: &mut Machine) -> Result<()> {
         &[LEGACY],
         &["legacy", "transitional", "VERSION_1"],
         &["disable-legacy=on", "disable-modern=off"],
-    ])
-}
-
-/// Without the control queue no port can be made promiscuous, which forwarding needs.
-fn missing_features(machine: &mut Machine) -> Result<()> {
-    forwarder::bind(machine, &[PLAIN, SECOND])?;
-    let ended = forward(machine, PLAIN, SECOND)?;
-    forwarder::unbind(machine, &[PLAIN, SECOND])?;
-    ended.refused_with(&[
-        &[PLAIN],
-        &["VIRTIO_NET_F_CTRL_VQ", "VIRTIO_NET_F_CTRL_RX"],
-        &["ctrl_vq=on", "ctrl_rx=on"],
     ])
 }
 

@@ -62,7 +62,8 @@ give_to() {
 
 # bind_for_user ADDRESS…: gives functions to vfio-pci, and their groups to the ordinary user.
 bind_for_user() {
-    modprobe vfio-pci && modprobe vfio_iommu_type1 || return 1
+    # By its path: the shell prefers its own.
+    /usr/local/bin/modprobe vfio-pci || return 1
     for address in "$@"; do
         give_to vfio-pci "$address"
         [ "$(driver_of "$address")" = vfio-pci ] || { echo "$address: not bound to vfio-pci"; return 1; }
