@@ -104,6 +104,14 @@ impl ReceiveBuffers {
         true
     }
 
+    /// Sees to it that at least `wanted` free buffers are at hand for the next round (at most the largest batch). `false`:
+    /// the pool has not as many.
+    #[cold]
+    pub fn restock(&mut self, wanted: usize) -> bool {
+        self.stock.refill(wanted);
+        self.stock.end.wrapping_sub(self.stock.head) >= wanted
+    }
+
     /// Starts to receive into what room `batch` has, with as many free buffers at hand as the pool gives.
     ///
     /// # Errors

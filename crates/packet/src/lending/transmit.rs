@@ -321,18 +321,18 @@ impl Sending<'_> {
 
     /// Lends packets from the front, to consecutive slots from `first` on, and writes both words of their descriptors:
     /// the address, and what `command` makes of slot and length. Ends with the batch, after `count` packets, at the
-    /// ring's end (the rest goes in a second run), and before a slot that is taken or a packet that needs more than
-    /// one plain descriptor: several segments, a VLAN tag, an offload, a prefix longer than its headroom. Says how
-    /// many went.
+    /// ring's end (the rest goes in a second run), before a slot that is taken or a packet that needs more than
+    /// one plain descriptor (several segments, a VLAN tag, an offload, a prefix longer than its headroom), and where
+    /// `command` says `None`. Says how many went.
     ///
     /// This is [`lend`](Self::lend) for the common case, with what a slot costs paid once a run.
     #[inline(always)]
-    pub fn lend_run(
+    pub fn lend_run<C: Into<Option<u64>>>(
         &mut self,
         ring: &Ring<Descriptor>,
         first: u32,
         count: u32,
-        mut command: impl FnMut(u32, u32) -> u64,
+        mut command: impl FnMut(u32, u32) -> C,
     ) -> u32 {
         if self.in_part {
             return 0;
@@ -356,7 +356,7 @@ impl Sending<'_> {
             if *owner != NONE || !word.is_plain() || word.offset(self.shift) < self.prefix {
                 break;
             }
-            let command = command(first.wrapping_add(done as u32), word.length());
+            let Some(command) = command(first.wrapping_add(done as u32), word.length()).into() else { break };
             *owner = word.number(self.shift) | self.tag;
             // The books are right at each turn: `command` may panic.
             done = done.wrapping_add(1);
