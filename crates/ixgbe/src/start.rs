@@ -144,7 +144,11 @@ fn check(device: &str, options: &PortOptions) -> Result<(), Error> {
 /// the device never gets as far. Where not, it is rounded down, and longer frames take several buffers.
 fn buffer_kibibytes(pool: &Pool, options: &PortOptions) -> u32 {
     let capacity = pool.packet_capacity();
-    if options.maximum_frame.saturating_add(TAG) <= capacity { capacity.div_ceil(1024) } else { capacity / 1024 }
+    if options.maximum_frame.saturating_add(TAG) <= capacity {
+        capacity.div_ceil(1024)
+    } else {
+        capacity / 1024
+    }
 }
 
 /// Section 4.6.7, up to the queues.

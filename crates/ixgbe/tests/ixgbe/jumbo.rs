@@ -102,7 +102,8 @@ fn a_frame_in_pieces_waits_for_its_last_one() {
 #[test]
 fn a_frame_of_several_buffers_goes_out_whole() {
     let mut port = jumbo(BufferSize::Bytes2048, 9724, 64);
-    for (index, pieces) in [vec![20, 40], vec![14, 1, 1500], vec![1600; 6], vec![600; 16]].iter().enumerate() {
+    for (index, pieces) in [vec![20, 40], vec![14, 1, 1500], vec![1600; 6], vec![600; 16]].iter().enumerate()
+    {
         for lap in 0..30 {
             let whole = frame((index * 100 + lap) as u64, pieces.iter().sum());
             let mut rest = whole.as_slice();
@@ -174,7 +175,11 @@ fn a_frame_of_several_buffers_waits_for_room_as_a_whole() {
         packet.frame_mut().chain(port.pool.packet_from(&[0; 100]).unwrap()).unwrap();
     }
     batch.push(packet).unwrap();
-    assert_eq!(port.transmit[0].transmit(&mut batch).unwrap(), 0, "three descriptors are free, it needs four");
+    assert_eq!(
+        port.transmit[0].transmit(&mut batch).unwrap(),
+        0,
+        "three descriptors are free, it needs four"
+    );
     assert_eq!(batch.len(), 1);
     while port.device.step() > 0 {}
     assert_eq!(port.transmit[0].transmit(&mut batch).unwrap(), 1);

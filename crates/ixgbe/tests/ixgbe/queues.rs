@@ -50,8 +50,7 @@ fn spread(setup: Setup, flows: u16) -> Vec<u64> {
 fn flows_are_spread_over_all_queues_evenly_enough() {
     for personality in [Personality::Fibre82599, Personality::X540, Personality::X550] {
         for queues in [2u16, 3, 4, 7, 16] {
-            let setup =
-                Setup { model: Options { personality, ..Options::default() }, ..setup(queues, 128) };
+            let setup = Setup { model: Options { personality, ..Options::default() }, ..setup(queues, 128) };
             let flows = 4096u16;
             let counts = spread(setup, flows);
             let fair = u64::from(flows / queues);
@@ -94,7 +93,12 @@ fn sixty_four_transmit_queues_can_be_had_and_sixteen_receive_queues() {
 }
 
 /// A forwarder's loop on one queue pair, until told to stop and everything is out.
-fn forward(receive: &mut dyn ReceiveQueue, transmit: &mut dyn TransmitQueue, stop: &AtomicBool, limit: usize) {
+fn forward(
+    receive: &mut dyn ReceiveQueue,
+    transmit: &mut dyn TransmitQueue,
+    stop: &AtomicBool,
+    limit: usize,
+) {
     let mut batch = Batch::new(receive.pool(), limit);
     loop {
         if receive.receive(&mut batch).unwrap() == 0 && batch.is_empty() {

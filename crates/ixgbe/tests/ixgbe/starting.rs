@@ -297,13 +297,19 @@ fn the_registers_are_set_as_the_datasheet_asks() {
     assert_eq!(read(0x1008), 256 * 16);
     assert_eq!(read(0x1014), 1 << 28 | 1 << 25 | 2, "SRRCTL: drop, advanced, 2 KiB");
     assert_eq!(read(0x1018), 255);
-    assert_eq!(read(0x6028) >> 16 & 0x7f, 0, "TXDCTL.WTHRESH is 0 where reports are asked for singly (7.2.3.5.1)");
+    assert_eq!(
+        read(0x6028) >> 16 & 0x7f,
+        0,
+        "TXDCTL.WTHRESH is 0 where reports are asked for singly (7.2.3.5.1)"
+    );
     assert_eq!(read(0x5080), 1 << 10, "FCTRL: broadcast");
     let events = port.watch.record().events.clone();
     let place = |wanted: &dyn Fn(&Event) -> bool| events.iter().position(wanted).unwrap();
-    let enabled = place(&|event| matches!(event, Event::Write { register: 0x1028, value } if value & 1 << 25 != 0));
+    let enabled =
+        place(&|event| matches!(event, Event::Write { register: 0x1028, value } if value & 1 << 25 != 0));
     let mastering = place(&|event| *event == Event::BusMaster(true));
-    let receiving = place(&|event| matches!(event, Event::Write { register: 0x3000, value } if value & 1 != 0));
+    let receiving =
+        place(&|event| matches!(event, Event::Write { register: 0x3000, value } if value & 1 != 0));
     assert!(mastering < enabled && enabled < receiving);
     port.close();
 }

@@ -19,9 +19,7 @@ fn the_device_stops_by_its_own_registers_before_the_function_is_taken_down() {
     let place = |what: &str, wanted: &dyn Fn(&Event) -> bool| {
         events.iter().position(wanted).unwrap_or_else(|| panic!("{what}: {events:?}"))
     };
-    let write = |wanted: u64, test: fn(u32) -> bool| {
-        move |event: &Event| matches!(event, Event::Write { register, value } if *register == wanted && test(*value))
-    };
+    let write = |wanted: u64, test: fn(u32) -> bool| move |event: &Event| matches!(event, Event::Write { register, value } if *register == wanted && test(*value));
     let order = [
         place("interrupts are masked", &write(0x888, |value| value & 0x7fff_ffff == 0x7fff_ffff)),
         place("receiving stops", &write(0x3000, |value| value & 1 == 0)),

@@ -114,7 +114,9 @@ pub fn frame(number: u64, length: usize) -> Vec<u8> {
     frame.extend(OWN);
     frame.extend([2, 0, 0, 0, 0, 1, 0x88, 0xb5]);
     frame.extend(number.to_be_bytes());
-    frame.extend((frame.len()..length).map(|place| (place as u64).wrapping_mul(31).wrapping_add(number) as u8));
+    frame.extend(
+        (frame.len()..length).map(|place| (place as u64).wrapping_mul(31).wrapping_add(number) as u8),
+    );
     frame.truncate(length);
     frame
 }
