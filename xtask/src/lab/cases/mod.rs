@@ -4,6 +4,7 @@ mod boot;
 mod bridge;
 mod confinement;
 mod forward;
+mod ixgbe_model;
 mod ports;
 mod refusals;
 mod restart;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         boot::CASES,
         bridge::CASES,
         forward::CASES,
+        ixgbe_model::CASES,
         restart::CASES,
         ports::CASES,
         refusals::CASES,
