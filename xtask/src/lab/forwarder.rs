@@ -50,18 +50,29 @@ pub struct PortSummary {
     pub sent_bytes: u64,
 }
 
-/// Gives NICs to the ordinary user, as root.
+/// Gives NICs to the ordinary user, as root, by `ringway bind`.
 pub fn bind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
     machine.check(&format!("bind_for_user {}", addresses.join(" "))).map(|_| ())
 }
 
-/// Gives NICs back to the kernel's drivers, and waits for their interfaces.
+/// Gives NICs back to the kernel's drivers by `ringway unbind`, and waits for their interfaces.
 pub fn unbind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
     machine.check(&format!("unbind {}", addresses.join(" ")))?;
     for address in addresses {
         machine.check(&format!("await 20 has_interface {address}"))?;
     }
     Ok(())
+}
+
+/// Gives devices to the ordinary user by the kernel's bare files: those that `ringway bind` refuses, to see what opening
+/// them says.
+pub fn bind_by_hand(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
+    machine.check(&format!("bind_by_hand {}", addresses.join(" "))).map(|_| ())
+}
+
+/// Takes back what [`bind_by_hand`] gave; the kernel chooses the driver, if it has one.
+pub fn unbind_by_hand(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
+    machine.check(&format!("unbind_by_hand {}", addresses.join(" "))).map(|_| ())
 }
 
 /// Starts a forwarder and waits until it says that it forwards.
