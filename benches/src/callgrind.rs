@@ -44,7 +44,8 @@ impl Profile {
 
     /// The functions and their instructions, most first.
     pub fn functions(&self) -> Vec<(&str, u64)> {
-        let mut functions: Vec<_> = self.functions.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        let mut functions: Vec<_> =
+            self.functions.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         functions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         functions
     }
@@ -63,12 +64,11 @@ impl Profile {
                 function = name(&mut names, begun);
             } else if line.starts_with("calls=") {
                 is_call = true;
-            } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
-                if !std::mem::take(&mut is_call)
-                    && let Some(cost) = line.split(' ').nth(1).and_then(|cost| cost.parse::<u64>().ok())
-                {
-                    *profile.functions.entry(function.to_owned()).or_default() += cost;
-                }
+            } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first))
+                && !std::mem::take(&mut is_call)
+                && let Some(cost) = line.split(' ').nth(1).and_then(|cost| cost.parse::<u64>().ok())
+            {
+                *profile.functions.entry(function.to_owned()).or_default() += cost;
             }
         }
         profile
