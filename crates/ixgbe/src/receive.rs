@@ -9,7 +9,7 @@ use crate::Error;
 use crate::registers as register;
 use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
-use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
+use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused, Whole};
 use ringway_pci::Doorbell;
 use ringway_port::{Failure, ReceiveCounters};
 use std::os::fd::OwnedFd;
@@ -22,6 +22,11 @@ const END_OF_PACKET: u64 = 1 << 1;
 /// Any error of the MAC: such frames are dropped before they get here, unless the device lies.
 const RECEIVE_ERROR: u64 = 1 << 29;
 const LENGTH_SHIFT: u32 = 32;
+/// A whole frame in one buffer.
+const WHOLE: Whole = Whole {
+    mask: (DONE | END_OF_PACKET | RECEIVE_ERROR) as u32,
+    value: (DONE | END_OF_PACKET) as u32,
+};
 /// The second word of a descriptor that the device has not come to.
 const IDLE: u64 = 0;
 
@@ -109,43 +114,93 @@ impl ReceiveQueue {
         &self.counters
     }
 
-    /// Receives until the batch is full or nothing is left that can be received now.
+    /// Takes whole frames in one buffer, up to the first descriptor that is something else. Returns their bytes.
+    ///
+    /// Nothing here takes the round by reference, so all that the loop needs stays in registers.
     #[inline(always)]
-    fn round(&mut self, batch: &mut Batch, bytes: &mut u64) -> Result<Unusual, ringway_port::Error> {
-        let State { ring, buffers } = &mut *self.state;
-        let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
-        let (mut next, mut sum) = (self.next, *bytes);
-        let outcome = loop {
-            let whole = round.exchange_run(ring, next, IDLE, |word| {
+    fn take_whole(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
+        let Self { state, next, capacity, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let capacity = *capacity;
+        let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
+        let mut bytes = 0u64;
+        loop {
+            let (fours, more) = round.exchange_fours(ring, *next, IDLE, WHOLE);
+            *next = next.wrapping_add(fours);
+            bytes = bytes.wrapping_add(more);
+            if !round.has_room() {
+                break;
+            }
+            let taken = round.exchange_run(ring, *next, IDLE, |word| {
                 let length = (word >> LENGTH_SHIFT) as u16;
                 let is_whole = word & (DONE | END_OF_PACKET | RECEIVE_ERROR) == DONE | END_OF_PACKET;
-                if !is_whole || u32::from(length) > self.capacity {
+                if !is_whole || u32::from(length) > capacity {
                     return None;
                 }
-                sum = sum.wrapping_add(length.into());
+                bytes = bytes.wrapping_add(length.into());
                 Some(length.into())
             });
-            next = next.wrapping_add(whole);
-            if !round.has_room() {
-                break Unusual::Nothing;
+            *next = next.wrapping_add(taken);
+            // A run ends with the ring; the next one begins at its start.
+            if fours.wrapping_add(taken) == 0 || *next & ring.mask() != 0 {
+                break;
             }
-            if whole != 0 {
-                continue; // A run ends with the ring.
+        }
+        Ok(bytes)
+    }
+
+    /// Gives the slots that were taken from back to the device, and counts the packets.
+    #[inline(always)]
+    fn account(&self, packets: usize, bytes: u64) {
+        if packets != 0 {
+            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
+            self.counters.received(packets as u64, bytes);
+        }
+    }
+
+    /// Receives what is no whole frame in one buffer, and what lies behind it.
+    #[cold]
+    #[inline(never)]
+    fn receive_unusual(&mut self, batch: &mut Batch) -> Result<(), ringway_port::Error> {
+        let (before, first) = (batch.len(), self.next);
+        let mut bytes = 0u64;
+        let broken = loop {
+            match self.take_unusual(batch)? {
+                Unusual::Nothing => break None,
+                Unusual::Packet { bytes: more, .. } => bytes = bytes.wrapping_add(more),
+                Unusual::Dropped { .. } | Unusual::Starved { .. } => {}
+                Unusual::Broken(reason) => break Some(reason),
             }
-            match unusual(ring, &mut round, next) {
-                Unusual::Packet { descriptors, bytes: more } => {
-                    next = next.wrapping_add(descriptors);
-                    sum = sum.wrapping_add(more);
-                }
-                Unusual::Dropped { descriptors } => {
-                    next = next.wrapping_add(descriptors);
-                    self.counters.erroneous(1);
-                }
-                end => break end,
+            bytes = bytes.wrapping_add(self.take_whole(batch)?);
+            if batch.room() == 0 {
+                break None;
             }
         };
+        if self.next != first {
+            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
+            self.counters.received(batch.len().wrapping_sub(before) as u64, bytes);
+        }
+        broken.map_or(Ok(()), |reason| Err(self.failure.set(reason)))
+    }
+
+    /// Takes the next frame, which is no whole one in one buffer, or says what is there instead.
+    fn take_unusual(&mut self, batch: &mut Batch) -> Result<Unusual, ringway_port::Error> {
+        let State { ring, buffers } = &mut *self.state;
+        let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
+        let outcome = unusual(ring, &mut round, self.next);
         drop(round);
-        (self.next, *bytes) = (next, sum);
+        match outcome {
+            Unusual::Packet { descriptors, .. } => self.next = self.next.wrapping_add(descriptors),
+            Unusual::Dropped { descriptors } => {
+                self.next = self.next.wrapping_add(descriptors);
+                self.counters.erroneous(1);
+            }
+            Unusual::Starved { wanted } if !self.state.buffers.restock(wanted) => {
+                self.counters.starved();
+                return Ok(Unusual::Nothing);
+            }
+            Unusual::Nothing | Unusual::Starved { .. } | Unusual::Broken(_) => {}
+        }
         Ok(outcome)
     }
 }
@@ -153,27 +208,14 @@ impl ReceiveQueue {
 impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
-        let (before, first) = (batch.len(), self.next);
-        let mut bytes = 0u64;
-        let outcome = loop {
-            match self.round(batch, &mut bytes)? {
-                Unusual::Starved { wanted } if self.state.buffers.restock(wanted) => {}
-                end => break end,
-            }
-        };
-        let received = batch.len().wrapping_sub(before);
-        if self.next != first {
-            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
-            self.counters.received(received as u64, bytes);
+        let before = batch.len();
+        let bytes = self.take_whole(batch)?;
+        self.account(batch.len().wrapping_sub(before), bytes);
+        // Behind the whole frames lies something else, or nothing yet.
+        if batch.room() != 0 && self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE != 0 {
+            self.receive_unusual(batch)?;
         }
-        match outcome {
-            Unusual::Broken(reason) => Err(self.failure.set(reason)),
-            Unusual::Starved { .. } => {
-                self.counters.starved();
-                Ok(received)
-            }
-            _ => Ok(received),
-        }
+        Ok(batch.len().wrapping_sub(before))
     }
 
     fn pool(&self) -> &Pool {
@@ -216,8 +258,6 @@ enum Unusual {
     Broken(&'static str),
 }
 
-#[cold]
-#[inline(never)]
 fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32) -> Unusual {
     // How far does the frame go? The device hands out its descriptors in order, and all of them at once or soon.
     let mut descriptors = 0u32;
