@@ -23,10 +23,8 @@ const END_OF_PACKET: u64 = 1 << 1;
 const RECEIVE_ERROR: u64 = 1 << 29;
 const LENGTH_SHIFT: u32 = 32;
 /// A whole frame in one buffer.
-const WHOLE: Whole = Whole {
-    mask: (DONE | END_OF_PACKET | RECEIVE_ERROR) as u32,
-    value: (DONE | END_OF_PACKET) as u32,
-};
+const WHOLE: Whole =
+    Whole { mask: (DONE | END_OF_PACKET | RECEIVE_ERROR) as u32, value: (DONE | END_OF_PACKET) as u32 };
 /// The second word of a descriptor that the device has not come to.
 const IDLE: u64 = 0;
 
@@ -114,76 +112,78 @@ impl ReceiveQueue {
         &self.counters
     }
 
-    /// Takes whole frames in one buffer, up to the first descriptor that is something else. Returns their bytes.
+    /// Takes whole frames in one buffer, four at a time, up to the ring's end. Returns their bytes.
     ///
-    /// Nothing here takes the round by reference, so all that the loop needs stays in registers.
+    /// Nothing here or below takes the round by reference, so all that the loops need stays in registers.
     #[inline(always)]
-    fn take_whole(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
+    fn take_fours(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
+        let Self { state, next, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
+        let (taken, bytes) = round.exchange_fours(ring, *next, IDLE, WHOLE);
+        *next = next.wrapping_add(taken);
+        Ok(bytes)
+    }
+
+    /// Takes whole frames in one buffer, one by one, up to the ring's end. Returns their bytes.
+    #[inline(always)]
+    fn take_ones(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
         let Self { state, next, capacity, failure, .. } = self;
         let State { ring, buffers } = &mut **state;
         let capacity = *capacity;
         let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
         let mut bytes = 0u64;
-        loop {
-            let (fours, more) = round.exchange_fours(ring, *next, IDLE, WHOLE);
-            *next = next.wrapping_add(fours);
-            bytes = bytes.wrapping_add(more);
-            if !round.has_room() {
-                break;
+        let taken = round.exchange_run(ring, *next, IDLE, |word| {
+            let length = (word >> LENGTH_SHIFT) as u16;
+            if word as u32 & WHOLE.mask != WHOLE.value || u32::from(length) > capacity {
+                return None;
             }
-            let taken = round.exchange_run(ring, *next, IDLE, |word| {
-                let length = (word >> LENGTH_SHIFT) as u16;
-                let is_whole = word & (DONE | END_OF_PACKET | RECEIVE_ERROR) == DONE | END_OF_PACKET;
-                if !is_whole || u32::from(length) > capacity {
-                    return None;
-                }
-                bytes = bytes.wrapping_add(length.into());
-                Some(length.into())
-            });
-            *next = next.wrapping_add(taken);
-            // A run ends with the ring; the next one begins at its start.
-            if fours.wrapping_add(taken) == 0 || *next & ring.mask() != 0 {
-                break;
-            }
-        }
+            bytes = bytes.wrapping_add(length.into());
+            Some(length.into())
+        });
+        *next = next.wrapping_add(taken);
         Ok(bytes)
     }
 
-    /// Gives the slots that were taken from back to the device, and counts the packets.
+    /// Whether the batch has room for what the device has filled next.
     #[inline(always)]
-    fn account(&self, packets: usize, bytes: u64) {
-        if packets != 0 {
+    fn has_more(&self, batch: &Batch) -> bool {
+        batch.room() != 0 && self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// Gives the slots from `first` on back to the device, and counts the packets.
+    #[inline(always)]
+    fn account(&self, first: u32, packets: usize, bytes: u64) {
+        if self.next != first {
             self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
             self.counters.received(packets as u64, bytes);
         }
     }
 
-    /// Receives what is no whole frame in one buffer, and what lies behind it.
-    #[cold]
+    /// Receives what fours leave: less than four packets, those behind the ring's end, and what is no whole frame in one
+    /// buffer.
     #[inline(never)]
-    fn receive_unusual(&mut self, batch: &mut Batch) -> Result<(), ringway_port::Error> {
-        let (before, first) = (batch.len(), self.next);
-        let mut bytes = 0u64;
-        let broken = loop {
+    fn receive_rest(&mut self, batch: &mut Batch, bytes: &mut u64) -> Result<(), ringway_port::Error> {
+        while self.has_more(batch) {
+            let next = self.next;
+            *bytes = bytes.wrapping_add(self.take_ones(batch)?);
+            *bytes = bytes.wrapping_add(self.take_fours(batch)?);
+            if self.next != next {
+                continue;
+            }
             match self.take_unusual(batch)? {
-                Unusual::Nothing => break None,
-                Unusual::Packet { bytes: more, .. } => bytes = bytes.wrapping_add(more),
+                Unusual::Nothing => break,
+                Unusual::Packet { bytes: more, .. } => *bytes = bytes.wrapping_add(more),
                 Unusual::Dropped { .. } | Unusual::Starved { .. } => {}
-                Unusual::Broken(reason) => break Some(reason),
+                Unusual::Broken(reason) => return Err(self.failure.set(reason)),
             }
-            bytes = bytes.wrapping_add(self.take_whole(batch)?);
-            if batch.room() == 0 {
-                break None;
-            }
-        };
-        if self.next != first {
-            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
-            self.counters.received(batch.len().wrapping_sub(before) as u64, bytes);
         }
-        broken.map_or(Ok(()), |reason| Err(self.failure.set(reason)))
+        Ok(())
     }
 
     /// Takes the next frame, which is no whole one in one buffer, or says what is there instead.
+    #[cold]
+    #[inline(never)]
     fn take_unusual(&mut self, batch: &mut Batch) -> Result<Unusual, ringway_port::Error> {
         let State { ring, buffers } = &mut *self.state;
         let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
@@ -208,14 +208,12 @@ impl ReceiveQueue {
 impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
-        let before = batch.len();
-        let bytes = self.take_whole(batch)?;
-        self.account(batch.len().wrapping_sub(before), bytes);
-        // Behind the whole frames lies something else, or nothing yet.
-        if batch.room() != 0 && self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE != 0 {
-            self.receive_unusual(batch)?;
-        }
-        Ok(batch.len().wrapping_sub(before))
+        let (before, first) = (batch.len(), self.next);
+        let mut bytes = self.take_fours(batch)?;
+        let outcome = if self.has_more(batch) { self.receive_rest(batch, &mut bytes) } else { Ok(()) };
+        let received = batch.len().wrapping_sub(before);
+        self.account(first, received, bytes);
+        outcome.map(|()| received)
     }
 
     fn pool(&self) -> &Pool {

@@ -101,7 +101,7 @@ impl TransmitQueue {
     }
 
     /// Takes back what the device is done with: all of it, or only whole magazines, which costs the least.
-    #[inline(always)]
+    #[inline(never)]
     fn take_back(&mut self, all: bool) -> usize {
         let State { ring, buffers } = &mut *self.state;
         while let Some(end) = self.reports.oldest()
@@ -131,49 +131,72 @@ impl TransmitQueue {
     /// Makes room for `wanted` packets, if that can be had, and now and then when there is enough.
     #[inline(always)]
     fn make_room(&mut self, wanted: usize) {
-        let free = self.free();
-        if (free as usize) < wanted {
-            self.take_back(true);
-        } else if self.next.wrapping_sub(self.clean) >= 2 * MAGAZINE {
-            self.take_back(false);
+        let lacks = (self.free() as usize) < wanted;
+        if lacks || self.next.wrapping_sub(self.clean) >= 2 * MAGAZINE {
+            self.take_back(lacks);
         }
     }
 
-    /// Lends plain packets to descriptors, up to the first one that is something else. Returns their bytes.
+    /// Lends plain packets to descriptors, four at a time, up to the ring's end. Returns how many, and their bytes.
     ///
-    /// Nothing here takes the round by reference, so all that the loop needs stays in registers.
+    /// Nothing here or below takes the round by reference, so all that the loops need stays in registers.
     #[inline(always)]
-    fn send_plain(&mut self, batch: &mut Batch, sent: &mut usize) -> Result<u64, ringway_port::Error> {
-        let mut free = self.free();
+    fn send_fours(&mut self, batch: &mut Batch) -> Result<(u32, u64), ringway_port::Error> {
+        let free = self.free();
+        let Self { state, next, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let mut round = buffers.send(batch, 0).map_err(|error| failure.packet(error))?;
+        let (gone, bytes) = round.lend_fours(ring, *next, free, PLAIN);
+        *next = next.wrapping_add(gone);
+        Ok((gone, bytes))
+    }
+
+    /// Lends plain packets to descriptors, one by one, up to the ring's end. Returns how many, and their bytes.
+    #[inline(always)]
+    fn send_ones(&mut self, batch: &mut Batch) -> Result<(u32, u64), ringway_port::Error> {
+        let free = self.free();
         let Self { state, next, failure, .. } = self;
         let State { ring, buffers } = &mut **state;
         let mut round = buffers.send(batch, 0).map_err(|error| failure.packet(error))?;
         let mut bytes = 0u64;
-        loop {
-            let (fours, more) = round.lend_fours(ring, *next, free, PLAIN);
-            *next = next.wrapping_add(fours);
-            free = free.wrapping_sub(fours);
-            bytes = bytes.wrapping_add(more);
-            if round.is_empty() {
-                break;
+        let gone = round.lend_run(ring, *next, free, |_, length| {
+            if length < PLAIN.shortest {
+                return None;
             }
-            let gone = round.lend_run(ring, *next, free, |_, length| {
-                if length < MINIMUM_LENGTH {
-                    return None;
+            let length = u64::from(length);
+            bytes = bytes.wrapping_add(length);
+            Some(PLAIN.flags | length | (length << PLAIN.again))
+        });
+        *next = next.wrapping_add(gone);
+        Ok((gone, bytes))
+    }
+
+    /// Sends what fours leave: less than four packets, those behind the ring's end, and what is no plain packet.
+    #[inline(never)]
+    fn send_rest(
+        &mut self,
+        batch: &mut Batch,
+        (sent, bytes): (&mut u32, &mut u64),
+    ) -> Result<(), ringway_port::Error> {
+        while !batch.is_empty() {
+            let (ones, more) = self.send_ones(batch)?;
+            *bytes = bytes.wrapping_add(more);
+            let (fours, more) = self.send_fours(batch)?;
+            *bytes = bytes.wrapping_add(more);
+            *sent = sent.wrapping_add(ones).wrapping_add(fours);
+            if batch.is_empty() || ones.wrapping_add(fours) != 0 {
+                continue;
+            }
+            match self.send_unusual(batch)? {
+                Unusual::Packet { bytes: more, .. } => {
+                    *sent = sent.wrapping_add(1);
+                    *bytes = bytes.wrapping_add(more);
                 }
-                let length = u64::from(length);
-                bytes = bytes.wrapping_add(length);
-                Some(PLAIN.flags | length | (length << PLAIN.again))
-            });
-            *next = next.wrapping_add(gone);
-            free = free.wrapping_sub(gone);
-            // A run ends with the ring; the next one begins at its start.
-            if fours.wrapping_add(gone) == 0 || *next & ring.mask() != 0 {
-                break;
+                Unusual::Refused => {}
+                Unusual::NoRoom => break,
             }
         }
-        *sent = sent.wrapping_add(round.sent());
-        Ok(bytes)
+        Ok(())
     }
 
     /// Sends the packet at the front, which is no plain one.
@@ -200,27 +223,14 @@ impl ringway_port::TransmitQueue for TransmitQueue {
         self.failure.check()?;
         self.make_room(batch.len());
         let start = self.next;
-        let (mut sent, mut bytes) = (0usize, 0u64);
-        loop {
-            bytes = bytes.wrapping_add(self.send_plain(batch, &mut sent)?);
-            if batch.is_empty() {
-                break;
-            }
-            match self.send_unusual(batch)? {
-                Unusual::Packet { bytes: more, .. } => {
-                    sent = sent.wrapping_add(1);
-                    bytes = bytes.wrapping_add(more);
-                }
-                Unusual::Refused => {}
-                Unusual::NoRoom => break,
-            }
-        }
+        let (mut sent, mut bytes) = self.send_fours(batch)?;
+        let outcome = if batch.is_empty() { Ok(()) } else { self.send_rest(batch, (&mut sent, &mut bytes)) };
         if self.next != start {
             self.reports.ask(&self.state.ring, start, self.next);
             self.tail.ring(self.next & self.state.ring.mask());
-            self.counters.sent(sent as u64, bytes);
+            self.counters.sent(sent.into(), bytes);
         }
-        Ok(sent)
+        outcome.map(|()| sent as usize)
     }
 
     fn reclaim(&mut self) -> Result<usize, ringway_port::Error> {

@@ -143,10 +143,8 @@ mod vectors {
             let lengths = _mm_and_si128(odd(low, high), splat(0xffff));
             let owners = four(owners);
             let whole = _mm_cmpeq_epi32(_mm_and_si128(status, self.mask), self.value);
-            let refused = _mm_or_si128(
-                _mm_cmpgt_epi32(lengths, self.capacity),
-                _mm_cmpeq_epi32(owners, splat(NONE)),
-            );
+            let refused =
+                _mm_or_si128(_mm_cmpgt_epi32(lengths, self.capacity), _mm_cmpeq_epi32(owners, splat(NONE)));
             if !all(_mm_andnot_si128(refused, whole)) {
                 return None;
             }
@@ -213,18 +211,15 @@ mod vectors {
 
         #[inline]
         #[target_feature(enable = "sse2")]
-        fn compute(
-            &self,
-            words: &[Word; 4],
-            owners: &[u32; 4],
-            bytes: &mut Bytes,
-        ) -> Option<Sent> {
+        fn compute(&self, words: &[Word; 4], owners: &[u32; 4], bytes: &mut Bytes) -> Option<Sent> {
             let [a, b, c, d] = *words;
             let (low, high) = (pair(a.0, b.0), pair(c.0, d.0));
             // The length, and above it the flags of what is not plain: zero, or the whole is too large.
             let lengths = _mm_and_si128(even(low, high), splat(UNPLAIN as u32 | 0xffff));
-            let plain =
-                _mm_and_si128(_mm_cmpgt_epi32(lengths, self.below), _mm_cmplt_epi32(lengths, splat(0x1_0000)));
+            let plain = _mm_and_si128(
+                _mm_cmpgt_epi32(lengths, self.below),
+                _mm_cmplt_epi32(lengths, splat(0x1_0000)),
+            );
             if !all(_mm_and_si128(plain, _mm_cmpeq_epi32(four(owners), splat(NONE)))) {
                 return None;
             }
@@ -235,9 +230,8 @@ mod vectors {
                 _mm_add_epi64(_mm_srli_epi64::<POSITION>(low), self.base),
                 _mm_add_epi64(_mm_srli_epi64::<POSITION>(high), self.base),
             );
-            let command = |length| {
-                _mm_or_si128(_mm_or_si128(length, _mm_sll_epi64(length, self.again)), self.flags)
-            };
+            let command =
+                |length| _mm_or_si128(_mm_or_si128(length, _mm_sll_epi64(length, self.again)), self.flags);
             let (first, second) = widen(lengths, splat(0));
             Some(Sent {
                 owners: lanes(_mm_or_si128(numbers, self.tag)),

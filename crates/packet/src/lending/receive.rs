@@ -483,9 +483,12 @@ impl Drop for Receiving<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(table) = self.pool.buffers.lent_table() {
-            let given = self.numbers.get(self.unmarked..self.head).unwrap_or_default();
-            let taken = self.words.get(self.from..self.next).unwrap_or_default();
-            mark(self.pool, table, given, taken);
+            mark_round(
+                self.pool,
+                table,
+                (self.numbers, self.unmarked, self.head),
+                (self.words, self.from, self.next),
+            );
         }
         (*self.stock.0, *self.stock.1) = (self.head, self.stocked);
         *self.length = self.next;
@@ -493,6 +496,19 @@ impl Drop for Receiving<'_> {
 }
 
 // What follows is out of the loops, and takes values: a round that is passed by reference leaves the registers.
+
+/// Brings the marks up to date at a round's end: what was given and taken since.
+#[cold]
+#[inline(never)]
+fn mark_round(
+    pool: &Inner,
+    table: &LentTable,
+    (numbers, given_from, given_to): (&[u32; CAPACITY], usize, usize),
+    (words, taken_from, taken_to): (&[Word; MAXIMUM_BATCH], usize, usize),
+) {
+    let given = numbers.get(given_from..given_to).unwrap_or_default();
+    mark(pool, table, given, words.get(taken_from..taken_to).unwrap_or_default());
+}
 
 /// Brings the marks up to date: first those given, then those taken, since a buffer can be both.
 #[cold]

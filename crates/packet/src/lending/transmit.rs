@@ -374,7 +374,13 @@ impl Sending<'_> {
     /// where a run does, and before a four that isn't wholly of such packets: what is left goes one by one. Queues with
     /// a prefix have no fours. Says how many went, and their bytes.
     #[inline(always)]
-    pub fn lend_fours(&mut self, ring: &Ring<Descriptor>, first: u32, count: u32, plain: Plain) -> (u32, u64) {
+    pub fn lend_fours(
+        &mut self,
+        ring: &Ring<Descriptor>,
+        first: u32,
+        count: u32,
+        plain: Plain,
+    ) -> (u32, u64) {
         if self.in_part || self.prefix != 0 {
             return (0, 0);
         }
@@ -463,7 +469,7 @@ impl Drop for Sending<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(table) = self.pool.buffers.lent_table() {
-            mark(table, self.shift, self.words.get(..self.sent).unwrap_or_default());
+            mark_round(table, self.shift, self.words, self.sent);
         }
         if self.in_part
             && let Some(rest) = self.word()
@@ -483,6 +489,13 @@ impl Drop for Sending<'_> {
 }
 
 // What follows is out of the loops, and takes values: a round that is passed by reference leaves the registers.
+
+/// Marks what went to slots in a round, at its end.
+#[cold]
+#[inline(never)]
+fn mark_round(table: &LentTable, shift: u32, words: &[Word; MAXIMUM_BATCH], sent: usize) {
+    mark(table, shift, words.get(..sent).unwrap_or_default());
+}
 
 /// Marks the last segments of packets that went to slots. Those before are marked.
 #[cold]
