@@ -167,7 +167,9 @@ impl ReceiveQueue {
         while self.has_more(batch) {
             let next = self.next;
             *bytes = bytes.wrapping_add(self.take_ones(batch)?);
-            *bytes = bytes.wrapping_add(self.take_fours(batch)?);
+            if batch.room() >= 4 {
+                *bytes = bytes.wrapping_add(self.take_fours(batch)?);
+            }
             if self.next != next {
                 continue;
             }
@@ -209,7 +211,13 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
         let (before, first) = (batch.len(), self.next);
-        let mut bytes = self.take_fours(batch)?;
+        let mut bytes = if batch.room() >= 4 {
+            self.take_fours(batch)?
+        } else if batch.pool().is_same(self.pool()) {
+            0
+        } else {
+            return Err(self.failure.packet(ringway_packet::Error::WrongPool));
+        };
         let outcome = if self.has_more(batch) { self.receive_rest(batch, &mut bytes) } else { Ok(()) };
         let received = batch.len().wrapping_sub(before);
         self.account(first, received, bytes);

@@ -181,7 +181,7 @@ impl TransmitQueue {
         while !batch.is_empty() {
             let (ones, more) = self.send_ones(batch)?;
             *bytes = bytes.wrapping_add(more);
-            let (fours, more) = self.send_fours(batch)?;
+            let (fours, more) = if batch.len() < 4 { (0, 0) } else { self.send_fours(batch)? };
             *bytes = bytes.wrapping_add(more);
             *sent = sent.wrapping_add(ones).wrapping_add(fours);
             if batch.is_empty() || ones.wrapping_add(fours) != 0 {
@@ -223,7 +223,7 @@ impl ringway_port::TransmitQueue for TransmitQueue {
         self.failure.check()?;
         self.make_room(batch.len());
         let start = self.next;
-        let (mut sent, mut bytes) = self.send_fours(batch)?;
+        let (mut sent, mut bytes) = if batch.len() < 4 { (0, 0) } else { self.send_fours(batch)? };
         let outcome = if batch.is_empty() { Ok(()) } else { self.send_rest(batch, (&mut sent, &mut bytes)) };
         if self.next != start {
             self.reports.ask(&self.state.ring, start, self.next);

@@ -57,10 +57,11 @@ impl Batch {
     #[inline(always)]
     pub fn frames(&mut self) -> impl Iterator<Item = Frame<'_>> {
         let pool = &*self.pool.inner;
+        let base = pool.buffers.base();
         let words = self.words.get_mut(..self.length).unwrap_or_default();
         // SAFETY: the words below `length` are owned by the batch, which is borrowed exclusively; each is
         // handed out once.
-        words.iter_mut().map(move |word| unsafe { Frame::new(pool, word) })
+        words.iter_mut().map(move |word| unsafe { Frame::with_base(pool, base, word) })
     }
 
     /// One of its packets.

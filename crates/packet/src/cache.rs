@@ -33,7 +33,9 @@ impl Stock {
 
     #[inline(never)]
     fn get(&mut self, wanted: usize) {
-        if self.head != 0 {
+        if self.head == self.end {
+            (self.head, self.end) = (0, 0);
+        } else if self.head != 0 {
             self.numbers.copy_within(self.head..self.end, 0);
             self.end = self.end.wrapping_sub(self.head);
             self.head = 0;

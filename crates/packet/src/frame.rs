@@ -9,22 +9,45 @@ use crate::pool::Inner;
 use crate::word::{Word, flag};
 use crate::{Error, Packet};
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 /// A borrowed packet.
 #[derive(Debug)]
 pub struct Frame<'a> {
     pool: &'a Inner,
     word: &'a mut Word,
+    /// The pool's first byte: here it is loaded once for all packets of a batch.
+    base: NonNull<u8>,
     /// The bytes are lent like a `&mut [u8]`.
     _bytes: PhantomData<&'a mut [u8]>,
 }
+
+// SAFETY: a frame is a borrow of its packet's word, metadata and bytes, all of which may go to another thread.
+unsafe impl Send for Frame<'_> {}
+// SAFETY: as above; without an exclusive borrow they are only read.
+unsafe impl Sync for Frame<'_> {}
 
 impl<'a> Frame<'a> {
     /// # Safety
     /// `word` keeps the invariant of `word.rs` and is of `pool`, and the borrow of it is the packet's only one.
     #[inline(always)]
     pub(crate) unsafe fn new(pool: &'a Inner, word: &'a mut Word) -> Self {
-        Self { pool, word, _bytes: PhantomData }
+        // SAFETY: by the caller's word.
+        unsafe { Self::with_base(pool, pool.buffers.base(), word) }
+    }
+
+    /// # Safety
+    /// As for [`new`](Self::new), and `base` is the pool's.
+    #[inline(always)]
+    pub(crate) unsafe fn with_base(pool: &'a Inner, base: NonNull<u8>, word: &'a mut Word) -> Self {
+        Self { pool, word, base, _bytes: PhantomData }
+    }
+
+    /// The first byte.
+    #[inline(always)]
+    fn place(&self) -> *mut u8 {
+        // SAFETY: the position lies in the region (invariant of `word.rs`).
+        unsafe { self.base.as_ptr().add(self.word.position() as usize) }
     }
 
     /// The length of the first segment in bytes: of the packet, if it is in one buffer.
@@ -38,14 +61,14 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     pub fn data(&self) -> &[u8] {
         // SAFETY: `offset + length` is inside the buffer, and the packet is borrowed (invariant of `word.rs`).
-        unsafe { std::slice::from_raw_parts(self.pool.place(*self.word), self.len()) }
+        unsafe { std::slice::from_raw_parts(self.place(), self.len()) }
     }
 
     /// The bytes of the first segment.
     #[inline(always)]
     pub fn data_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `data`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.pool.place(*self.word), self.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.place(), self.len()) }
     }
 
     /// Free bytes before the packet.
@@ -84,7 +107,7 @@ impl<'a> Frame<'a> {
             return None;
         }
         // SAFETY: there are that many bytes of the buffer before the packet's first.
-        Some(unsafe { std::slice::from_raw_parts(self.pool.place(*self.word).sub(count), count) })
+        Some(unsafe { std::slice::from_raw_parts(self.place().sub(count), count) })
     }
 
     /// The same, to be written.
@@ -94,7 +117,7 @@ impl<'a> Frame<'a> {
             return None;
         }
         // SAFETY: as in `prefix`, and the borrow is exclusive.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.pool.place(*self.word).sub(count), count) })
+        Some(unsafe { std::slice::from_raw_parts_mut(self.place().sub(count), count) })
     }
 
     /// Adds `count` zeroed bytes before the packet and gives them to be filled.

@@ -21,6 +21,7 @@
 
 mod fours;
 mod receive;
+mod runs;
 mod transmit;
 
 pub use fours::{Plain, Whole};

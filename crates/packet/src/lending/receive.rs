@@ -1,14 +1,13 @@
 //! The buffers of a receive ring.
 
-use super::fours::{self, Whole};
+use super::fours;
 use super::{NONE, in_space, records};
 use crate::batch::MAXIMUM_BATCH;
 use crate::cache::{CAPACITY, Stock};
 use crate::pool::{HEADROOM, Inner};
 use crate::word::Word;
 use crate::{Batch, Error, Pool};
-use ringway_dma::{AddressWord, Attachment, Descriptor, DeviceId, LentTable, Quiesced, Ring};
-use std::sync::atomic::Ordering;
+use ringway_dma::{AddressWord, Attachment, DeviceId, LentTable, Quiesced};
 
 /// The buffers that a receive ring holds, one a slot, and a stock of free ones to replace them.
 ///
@@ -20,6 +19,8 @@ pub struct ReceiveBuffers {
     /// Which buffer each slot holds. A power of two of them, `mask + 1`.
     owners: Box<[u32]>,
     mask: u32,
+    /// How many slots hold none. Only those that become empty or full one by one change it.
+    vacant: u32,
     /// What the device writes before the packet's first byte.
     prefix: u32,
     /// The longest packet in one buffer.
@@ -28,6 +29,7 @@ pub struct ReceiveBuffers {
     size: u64,
     /// The device's address of buffer 0, where the prefix starts.
     base: u64,
+    fours: fours::Receiver,
     stock: Stock,
     device: DeviceId,
 }
@@ -59,13 +61,17 @@ impl ReceiveBuffers {
             wanted: prefix as usize,
             room: HEADROOM as usize,
         })?;
+        let (capacity, base) =
+            (pool.packet_capacity(), pool.inner.buffers.base_iova().wrapping_add(start.into()));
         Ok(Self {
             owners,
+            fours: fours::Receiver::new(capacity, base, pool.inner.shift()),
             mask: slots.wrapping_sub(1),
+            vacant: slots,
             prefix,
-            capacity: pool.packet_capacity(),
+            capacity,
             size: pool.inner.size(),
-            base: pool.inner.buffers.base_iova().wrapping_add(start.into()),
+            base,
             stock: Stock::new(pool.clone()),
             device: device.id(),
         })
@@ -94,6 +100,7 @@ impl ReceiveBuffers {
             return false;
         }
         *owner = number;
+        self.vacant = self.vacant.wrapping_sub(1);
         self.stock.head = self.stock.head.wrapping_add(1);
         if let Some(table) = self.stock.pool.inner.buffers.lent_table() {
             // SAFETY: the number just moved from the stock to this slot.
@@ -140,6 +147,8 @@ impl ReceiveBuffers {
             size: self.size,
             base: self.base,
             owners: &mut self.owners,
+            fours: &self.fours,
+            vacant: &mut self.vacant,
             numbers: &self.stock.numbers,
             stock: (&mut self.stock.head, &mut self.stock.end),
             pool: &self.stock.pool.inner,
@@ -165,6 +174,7 @@ impl ReceiveBuffers {
         }
         pool.put_all(numbers());
         self.owners.fill(NONE);
+        self.vacant = self.mask.wrapping_add(1);
     }
 }
 
@@ -178,7 +188,7 @@ impl Drop for ReceiveBuffers {
 }
 
 #[inline(always)]
-fn address_of(base: u64, number: u32, size: u64) -> u64 {
+pub(super) fn address_of(base: u64, number: u32, size: u64) -> u64 {
     base.wrapping_add(u64::from(number).wrapping_mul(size))
 }
 
@@ -191,31 +201,33 @@ fn address_of(base: u64, number: u32, size: u64) -> u64 {
 /// memory: use wrapping arithmetic there.
 #[derive(Debug)]
 pub struct Receiving<'a> {
-    /// `mask + 1` records.
-    owners: &'a mut [u32],
+    /// `mask + 1` records, of which `vacant` are `NONE`.
+    pub(super) owners: &'a mut [u32],
+    pub(super) vacant: &'a mut u32,
+    pub(super) fours: &'a fours::Receiver,
     /// Free ones are from `head` to `stocked`; those before went to slots.
-    numbers: &'a [u32; CAPACITY],
+    pub(super) numbers: &'a [u32; CAPACITY],
     /// The batch's, as are those below: packets of this round are from `from` to `next`.
-    words: &'a mut [Word; MAXIMUM_BATCH],
+    pub(super) words: &'a mut [Word; MAXIMUM_BATCH],
     /// Where the stock's free numbers lie once the round is over.
-    stock: (&'a mut usize, &'a mut usize),
+    pub(super) stock: (&'a mut usize, &'a mut usize),
     /// How many packets the batch has then.
-    length: &'a mut usize,
-    pool: &'a Inner,
-    from: usize,
-    next: usize,
+    pub(super) length: &'a mut usize,
+    pub(super) pool: &'a Inner,
+    pub(super) from: usize,
+    pub(super) next: usize,
     /// At most the batch's limit.
-    end: usize,
-    head: usize,
+    pub(super) end: usize,
+    pub(super) head: usize,
     /// At most `CAPACITY`.
-    stocked: usize,
+    pub(super) stocked: usize,
     /// Of those that went to slots, the ones from here to `head` are not marked as lent yet, on an emulated space.
-    unmarked: usize,
-    base: u64,
-    size: u64,
-    mask: u32,
-    prefix: u32,
-    capacity: u32,
+    pub(super) unmarked: usize,
+    pub(super) base: u64,
+    pub(super) size: u64,
+    pub(super) mask: u32,
+    pub(super) prefix: u32,
+    pub(super) capacity: u32,
 }
 
 impl Receiving<'_> {
@@ -252,103 +264,6 @@ impl Receiving<'_> {
         Ok(())
     }
 
-    /// Exchanges consecutive slots from `first` on, for as long as `length` finds a packet in the second word of a
-    /// slot's descriptor (read with acquire order), and writes `idle` there. Ends when the batch is full or no free
-    /// buffer is left, at the ring's end (what lies behind it takes a second run), and before a slot whose length is
-    /// refused. Says how many were exchanged.
-    ///
-    /// This is [`exchange`](Self::exchange) for the common case, with what a slot costs paid once a run.
-    #[inline(always)]
-    pub fn exchange_run(
-        &mut self,
-        ring: &Ring<Descriptor>,
-        first: u32,
-        idle: u64,
-        mut length: impl FnMut(u64) -> Option<u32>,
-    ) -> u32 {
-        let start = (first & self.mask) as usize;
-        let (next, head) = (self.next, self.head);
-        let run = ring.run(first);
-        let slots = self.owners.len().wrapping_sub(start);
-        let count =
-            self.end.wrapping_sub(next).min(self.stocked.wrapping_sub(head)).min(slots).min(run.len());
-        let mut done = 0;
-        while done < count {
-            // SAFETY: `done` is below what is left of each: descriptors, records (there are `mask + 1`, so `start` is
-            // one of them), room in the batch (`next` is at most `end`) and stock (`head` is at most `stocked`).
-            let (descriptor, owner, word, number) = unsafe {
-                (
-                    run.get_unchecked(done),
-                    self.owners.get_unchecked_mut(start.wrapping_add(done)),
-                    self.words.get_unchecked_mut(next.wrapping_add(done)),
-                    *self.numbers.get_unchecked(head.wrapping_add(done)),
-                )
-            };
-            let Some(length) = length(descriptor.word.load(Ordering::Acquire)) else { break };
-            if *owner == NONE || length > self.capacity {
-                break;
-            }
-            *word = Word::new(*owner, self.size, HEADROOM, length);
-            *owner = number;
-            // The books are right at each turn: `length` may panic.
-            done = done.wrapping_add(1);
-            self.next = next.wrapping_add(done);
-            self.head = head.wrapping_add(done);
-            // SAFETY: as in `lend`.
-            unsafe { descriptor.address.lend(address_of(self.base, number, self.size)) };
-            descriptor.word.store(idle, Ordering::Relaxed);
-        }
-        done as u32
-    }
-
-    /// [`exchange_run`](Self::exchange_run) four slots at a time, for devices that say it as `whole` has it. Ends where a
-    /// run does, and before a four that isn't wholly of such packets: what is left goes one by one. Says how many were
-    /// exchanged, and their bytes.
-    #[inline(always)]
-    pub fn exchange_fours(
-        &mut self,
-        ring: &Ring<Descriptor>,
-        first: u32,
-        idle: u64,
-        whole: Whole,
-    ) -> (u32, u64) {
-        let start = (first & self.mask) as usize;
-        let (next, head) = (self.next, self.head);
-        let run = ring.run(first);
-        let slots = self.owners.len().wrapping_sub(start);
-        let count =
-            self.end.wrapping_sub(next).min(self.stocked.wrapping_sub(head)).min(slots).min(run.len());
-        let receiver = fours::Receiver::new(whole, self.capacity, self.base, self.size.trailing_zeros());
-        let mut bytes = fours::Bytes::none();
-        let mut done = 0usize;
-        while done.wrapping_add(4) <= count {
-            // SAFETY: `done + 4` is at most what is left of each, as in `exchange_run`. Arrays of four lie in the slices
-            // at these places, and the two mutable ones in different slices.
-            let (descriptors, owners, words, numbers) = unsafe {
-                (
-                    &*run.as_ptr().add(done).cast::<[Descriptor; 4]>(),
-                    &mut *self.owners.as_mut_ptr().add(start.wrapping_add(done)).cast::<[u32; 4]>(),
-                    &mut *self.words.as_mut_ptr().add(next.wrapping_add(done)).cast::<[Word; 4]>(),
-                    &*self.numbers.as_ptr().add(head.wrapping_add(done)).cast::<[u32; 4]>(),
-                )
-            };
-            let [a, b, c, d] = descriptors;
-            let said = [a, b, c, d].map(|descriptor| descriptor.word.load(Ordering::Acquire));
-            let Some(taken) = receiver.take(said, owners, numbers, &mut bytes) else { break };
-            *words = taken.words;
-            *owners = *numbers;
-            for (descriptor, address) in [a, b, c, d].into_iter().zip(taken.addresses) {
-                // SAFETY: as in `lend`.
-                unsafe { descriptor.address.lend(address) };
-                descriptor.word.store(idle, Ordering::Relaxed);
-            }
-            done = done.wrapping_add(4);
-        }
-        self.next = next.wrapping_add(done);
-        self.head = head.wrapping_add(done);
-        (done as u32, bytes.sum())
-    }
-
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes. The slot is empty until
     /// [`give`](Self::give).
     ///
@@ -362,6 +277,7 @@ impl Receiving<'_> {
         let number = self.look_up(slot, length)?;
         self.push(number, length);
         *self.owner(slot) = NONE;
+        *self.vacant = self.vacant.wrapping_add(1);
         Ok(())
     }
 
@@ -381,6 +297,7 @@ impl Receiving<'_> {
             *last = linked;
         }
         *self.owner(slot) = NONE;
+        *self.vacant = self.vacant.wrapping_add(1);
         Ok(())
     }
 
@@ -402,6 +319,7 @@ impl Receiving<'_> {
         if !self.has_stock() || *self.owner(slot) != NONE {
             return false;
         }
+        *self.vacant = self.vacant.wrapping_sub(1);
         self.lend(slot, address);
         true
     }

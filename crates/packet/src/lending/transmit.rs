@@ -1,14 +1,12 @@
 //! The buffers of a transmit ring.
 
-use super::fours::{self, Plain};
 use super::{NONE, in_space, records};
 use crate::batch::MAXIMUM_BATCH;
 use crate::cache::Returns;
 use crate::pool::{Inner, MAGAZINE, Magazine};
 use crate::word::{Word, flag};
 use crate::{Batch, Error, Frame, Pool};
-use ringway_dma::{AddressWord, Attachment, Descriptor, DeviceId, LentTable, Quiesced, Ring};
-use std::sync::atomic::Ordering;
+use ringway_dma::{AddressWord, Attachment, DeviceId, LentTable, Quiesced};
 
 /// A record's upper byte says which of the queue's pools the buffer is of.
 const POOL_SHIFT: u32 = 24;
@@ -210,23 +208,23 @@ impl Drop for TransmitBuffers {
 #[derive(Debug)]
 pub struct Sending<'a> {
     /// `mask + 1` records.
-    owners: &'a mut [u32],
+    pub(super) owners: &'a mut [u32],
     /// The batch's. Those below `sent` went; the one there is what is left of the packet at the front.
-    words: &'a mut [Word; MAXIMUM_BATCH],
+    pub(super) words: &'a mut [Word; MAXIMUM_BATCH],
     /// How many packets the batch has, once the round is over.
-    length: &'a mut usize,
-    pool: &'a Inner,
+    pub(super) length: &'a mut usize,
+    pub(super) pool: &'a Inner,
     /// Packets that went whole.
-    sent: usize,
+    pub(super) sent: usize,
     /// Packets of the batch, at most its limit.
-    total: usize,
-    base: u64,
-    mask: u32,
-    shift: u32,
-    tag: u32,
-    prefix: u32,
+    pub(super) total: usize,
+    pub(super) base: u64,
+    pub(super) mask: u32,
+    pub(super) shift: u32,
+    pub(super) tag: u32,
+    pub(super) prefix: u32,
     /// Whether the first segments of the packet at the front have gone.
-    in_part: bool,
+    pub(super) in_part: bool,
 }
 
 impl Sending<'_> {
@@ -318,103 +316,6 @@ impl Sending<'_> {
             self.sent = self.sent.wrapping_add(1);
         }
         true
-    }
-
-    /// Lends packets from the front, to consecutive slots from `first` on, and writes both words of their descriptors:
-    /// the address, and what `command` makes of slot and length. Ends with the batch, after `count` packets, at the
-    /// ring's end (the rest goes in a second run), before a slot that is taken or a packet that needs more than
-    /// one plain descriptor (several segments, a VLAN tag, an offload, a prefix longer than its headroom), and where
-    /// `command` says `None`. Says how many went.
-    ///
-    /// This is [`lend`](Self::lend) for the common case, with what a slot costs paid once a run.
-    #[inline(always)]
-    pub fn lend_run(
-        &mut self,
-        ring: &Ring<Descriptor>,
-        first: u32,
-        count: u32,
-        mut command: impl FnMut(u32, u32) -> Option<u64>,
-    ) -> u32 {
-        if self.in_part {
-            return 0;
-        }
-        let start = (first & self.mask) as usize;
-        let sent = self.sent;
-        let run = ring.run(first);
-        let slots = self.owners.len().wrapping_sub(start);
-        let count = (count as usize).min(self.total.wrapping_sub(sent)).min(slots).min(run.len());
-        let mut done = 0;
-        while done < count {
-            // SAFETY: `done` is below what is left of each: descriptors, records (there are `mask + 1`, so `start` is
-            // one of them) and packets (`sent` is at most `total`, which was the batch's length).
-            let (descriptor, owner, word) = unsafe {
-                (
-                    run.get_unchecked(done),
-                    self.owners.get_unchecked_mut(start.wrapping_add(done)),
-                    *self.words.get_unchecked(sent.wrapping_add(done)),
-                )
-            };
-            if *owner != NONE || !word.is_plain() || word.offset(self.shift) < self.prefix {
-                break;
-            }
-            let Some(command) = command(first.wrapping_add(done as u32), word.length()) else { break };
-            *owner = word.number(self.shift) | self.tag;
-            // The books are right at each turn: `command` may panic.
-            done = done.wrapping_add(1);
-            self.sent = sent.wrapping_add(done);
-            let address = self.base.wrapping_add(word.position()).wrapping_sub(self.prefix.into());
-            // SAFETY: as in `lend`.
-            unsafe { descriptor.address.lend(address) };
-            descriptor.word.store(command, Ordering::Relaxed);
-        }
-        done as u32
-    }
-
-    /// [`lend_run`](Self::lend_run) four packets at a time, for devices that are told of them as `plain` has it. Ends
-    /// where a run does, and before a four that isn't wholly of such packets: what is left goes one by one. Queues with
-    /// a prefix have no fours. Says how many went, and their bytes.
-    #[inline(always)]
-    pub fn lend_fours(
-        &mut self,
-        ring: &Ring<Descriptor>,
-        first: u32,
-        count: u32,
-        plain: Plain,
-    ) -> (u32, u64) {
-        if self.in_part || self.prefix != 0 {
-            return (0, 0);
-        }
-        let start = (first & self.mask) as usize;
-        let sent = self.sent;
-        let run = ring.run(first);
-        let slots = self.owners.len().wrapping_sub(start);
-        let count = (count as usize).min(self.total.wrapping_sub(sent)).min(slots).min(run.len());
-        let sender = fours::Sender::new(plain, self.base, self.shift, self.tag);
-        let mut bytes = fours::Bytes::none();
-        let mut done = 0usize;
-        while done.wrapping_add(4) <= count {
-            // SAFETY: `done + 4` is at most what is left of each, as in `lend_run`. Arrays of four lie in the slices at
-            // these places.
-            let (descriptors, owners, words) = unsafe {
-                (
-                    &*run.as_ptr().add(done).cast::<[Descriptor; 4]>(),
-                    &mut *self.owners.as_mut_ptr().add(start.wrapping_add(done)).cast::<[u32; 4]>(),
-                    &*self.words.as_ptr().add(sent.wrapping_add(done)).cast::<[Word; 4]>(),
-                )
-            };
-            let Some(given) = sender.give(words, owners, &mut bytes) else { break };
-            *owners = given.owners;
-            for ((descriptor, address), command) in
-                descriptors.iter().zip(given.addresses).zip(given.commands)
-            {
-                // SAFETY: as in `lend`.
-                unsafe { descriptor.address.lend(address) };
-                descriptor.word.store(command, Ordering::Relaxed);
-            }
-            done = done.wrapping_add(4);
-        }
-        self.sent = sent.wrapping_add(done);
-        (done as u32, bytes.sum())
     }
 
     /// The packet at the front: what its metadata asks of the device. `None` when there is none, or segments of it are
