@@ -3,7 +3,9 @@
 //! A ring hands out elements by masked index, so no index is out of bounds and none is checked. Elements are
 //! atomics: a device changes them at any time, and what is read from them is a claim to be checked (rule 3).
 //! Which words say where memory is, is part of the element's type: an [`AddressWord`] takes addresses of lent
-//! buffers and of ring memory, never an integer. This module knows no device; drivers give the words their
+//! buffers and of ring memory, never an integer. Rings of one block may overlap, and a device may access a word in
+//! other sizes than the driver: the language doesn't say what atomics of different sizes do in one place, every
+//! processor does (see `copy.rs`). This module knows no device; drivers give the words their
 //! meaning.
 
 use crate::region::Region;

@@ -66,15 +66,12 @@ fn command(_slot: u32, length: u32) -> u64 {
     u64::from(length) << 46 | u64::from(length) | 0x2b00
 }
 
+/// One run a poll: a batch ends at the ring's end, and the next poll goes on at its start.
 #[inline(never)]
 fn receive(queue: &mut Receiver, batch: &mut Batch) -> u32 {
     let Ok(mut round) = queue.buffers.receive(batch) else { return 0 };
-    let mut next = queue.next.wrapping_add(round.exchange_run(&queue.ring, queue.next, 0, length));
-    if next & queue.ring.mask() == 0 {
-        next = next.wrapping_add(round.exchange_run(&queue.ring, next, 0, length));
-    }
-    let received = next.wrapping_sub(queue.next);
-    queue.next = next;
+    let received = round.exchange_run(&queue.ring, queue.next, 0, length);
+    queue.next = queue.next.wrapping_add(received);
     received
 }
 
@@ -98,15 +95,10 @@ fn receive_each(queue: &mut Receiver, batch: &mut Batch) -> u32 {
 
 #[inline(never)]
 fn transmit(queue: &mut Transmitter, batch: &mut Batch) -> u32 {
-    let end = queue.clean.wrapping_add(SLOTS);
+    let free = queue.clean.wrapping_add(SLOTS).wrapping_sub(queue.next);
     let Ok(mut round) = queue.buffers.send(batch, 0) else { return 0 };
-    let mut next = queue.next;
-    next = next.wrapping_add(round.lend_run(&queue.ring, next, end.wrapping_sub(next), command));
-    if next & queue.ring.mask() == 0 {
-        next = next.wrapping_add(round.lend_run(&queue.ring, next, end.wrapping_sub(next), command));
-    }
-    let sent = next.wrapping_sub(queue.next);
-    queue.next = next;
+    let sent = round.lend_run(&queue.ring, queue.next, free, command);
+    queue.next = queue.next.wrapping_add(sent);
     sent
 }
 

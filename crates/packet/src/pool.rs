@@ -1,8 +1,11 @@
 //! The pool that packets come from and go back to.
 //!
 //! Buffers pass between threads as magazines of 32 numbers through a lock-free queue: one pair of atomic
-//! operations for 32 buffers. Each queue works from a [`Cache`](crate::cache) of its own. A packet that is dropped
-//! anywhere else goes back alone, through a second queue, more slowly.
+//! operations for 32 buffers. Each receive queue works from a stock of its own, each transmit queue gathers what it
+//! sent (see `cache.rs`). A packet that is dropped anywhere else goes back alone, through a second queue, more slowly.
+//!
+//! The two queues are crossbeam's, and so is the proof that a number that comes out has everything before it behind
+//! it: bytes and metadata need no synchronisation of their own.
 //!
 //! The pool's memory lives as long as anyone holds the pool, one of its packets, batches or caches.
 
@@ -28,7 +31,9 @@ pub(crate) struct Magazine(pub(crate) [u32; MAGAZINE]);
 /// What a pool is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
-    /// How many buffers. Each ring of receive descriptors holds as many as it has descriptors.
+    /// How many buffers. Enough for: the slots of all receive rings and transmit rings, up to 287 free ones that each
+    /// receive queue keeps at hand (its batch, in whole magazines), 31 that each transmit queue gathers, and what the
+    /// program itself holds. With fewer, the receive queues go short.
     pub buffers: u32,
     /// How large each is.
     pub buffer_size: BufferSize,

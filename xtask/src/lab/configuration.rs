@@ -67,8 +67,8 @@ impl Configuration {
 
     /// The kernel's arguments.
     pub fn kernel_arguments(self) -> String {
-        // Without the timer's check at boot, which an emulated processor on a busy machine may fail.
-        let common = "console=ttyS0 quiet panic=-1 rdinit=/init no_timer_check nowatchdog";
+        // The kernel counts timer ticks against the processor's speed early on, and gives up on a host that is busy.
+        let common = "console=ttyS0 quiet panic=-1 no_timer_check nowatchdog rdinit=/init";
         let huge = if self.reserves_huge_pages() { " hugepages=64" } else { "" };
         match self.address_bits() {
             Some(_) => format!("{common} intel_iommu=on iommu=nopt{huge}"),

@@ -34,6 +34,12 @@ mod segment;
 mod table;
 mod transmit;
 
+#[cfg(feature = "vfio-user")]
+pub(crate) use config::{CONFIG_BYTES, MSIX_BYTES, VECTORS};
 pub use front::Ixgbe;
+#[cfg(feature = "vfio-user")]
+pub(crate) use front::Shared;
 pub use handle::{Handle, Monitor, Running, RunningGroup, run_together};
 pub use options::{LinkSpeed, Options, Personality};
+#[cfg(feature = "vfio-user")]
+pub(crate) use registers::BAR_BYTES;

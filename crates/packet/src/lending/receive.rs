@@ -104,6 +104,14 @@ impl ReceiveBuffers {
         true
     }
 
+    /// Sees to it that at least `wanted` free buffers are at hand for the next round (at most the largest batch). `false`:
+    /// the pool has not as many.
+    #[cold]
+    pub fn restock(&mut self, wanted: usize) -> bool {
+        self.stock.refill(wanted);
+        self.stock.end.wrapping_sub(self.stock.head) >= wanted
+    }
+
     /// Starts to receive into what room `batch` has, with as many free buffers at hand as the pool gives.
     ///
     /// # Errors
@@ -260,19 +268,19 @@ impl Receiving<'_> {
         let start = (first & self.mask) as usize;
         let (next, head) = (self.next, self.head);
         let run = ring.run(first);
-        let owners = self.owners.get_mut(start..).unwrap_or_default();
-        let words = self.words.get_mut(next..self.end).unwrap_or_default();
-        let numbers = self.numbers.get(head..self.stocked).unwrap_or_default();
-        let count = run.len().min(owners.len()).min(words.len()).min(numbers.len());
+        let slots = self.owners.len().wrapping_sub(start);
+        let count =
+            self.end.wrapping_sub(next).min(self.stocked.wrapping_sub(head)).min(slots).min(run.len());
         let mut done = 0;
         while done < count {
-            // SAFETY: `done` is below `count`, the least of the four lengths.
+            // SAFETY: `done` is below what is left of each: descriptors, records (there are `mask + 1`, so `start` is
+            // one of them), room in the batch (`next` is at most `end`) and stock (`head` is at most `stocked`).
             let (descriptor, owner, word, number) = unsafe {
                 (
                     run.get_unchecked(done),
-                    owners.get_unchecked_mut(done),
-                    words.get_unchecked_mut(done),
-                    *numbers.get_unchecked(done),
+                    self.owners.get_unchecked_mut(start.wrapping_add(done)),
+                    self.words.get_unchecked_mut(next.wrapping_add(done)),
+                    *self.numbers.get_unchecked(head.wrapping_add(done)),
                 )
             };
             let Some(length) = length(descriptor.word.load(Ordering::Acquire)) else { break };

@@ -258,6 +258,25 @@ impl Sending<'_> {
         bytes
     }
 
+    /// Whether a buffer of the packet at the front is empty: what a device may take for a fault.
+    pub fn has_empty_segment(&self) -> bool {
+        let mut next = self.word();
+        while let Some(word) = next {
+            if word.length() == 0 {
+                return true;
+            }
+            // SAFETY: as in `packet_length`.
+            next = word.has(flag::SEGMENTED).then(|| unsafe { (*self.pool.metadata(word)).next });
+        }
+        false
+    }
+
+    /// Whether [`lend`](Self::lend) finds the slot empty.
+    #[inline]
+    pub fn is_free(&self, slot: u32) -> bool {
+        self.owners.get((slot & self.mask) as usize) == Some(&NONE)
+    }
+
     /// The bytes before the packet at the front that go with it. `None` when its headroom is shorter: the packet
     /// can't be sent and stays.
     #[inline(always)]
@@ -302,18 +321,18 @@ impl Sending<'_> {
 
     /// Lends packets from the front, to consecutive slots from `first` on, and writes both words of their descriptors:
     /// the address, and what `command` makes of slot and length. Ends with the batch, after `count` packets, at the
-    /// ring's end (the rest goes in a second run), and before a slot that is taken or a packet that needs more than
-    /// one plain descriptor: several segments, a VLAN tag, an offload, a prefix longer than its headroom. Says how
-    /// many went.
+    /// ring's end (the rest goes in a second run), before a slot that is taken or a packet that needs more than
+    /// one plain descriptor (several segments, a VLAN tag, an offload, a prefix longer than its headroom), and where
+    /// `command` says `None`. Says how many went.
     ///
     /// This is [`lend`](Self::lend) for the common case, with what a slot costs paid once a run.
     #[inline(always)]
-    pub fn lend_run(
+    pub fn lend_run<C: Into<Option<u64>>>(
         &mut self,
         ring: &Ring<Descriptor>,
         first: u32,
         count: u32,
-        mut command: impl FnMut(u32, u32) -> u64,
+        mut command: impl FnMut(u32, u32) -> C,
     ) -> u32 {
         if self.in_part {
             return 0;
@@ -321,19 +340,23 @@ impl Sending<'_> {
         let start = (first & self.mask) as usize;
         let sent = self.sent;
         let run = ring.run(first);
-        let owners = self.owners.get_mut(start..).unwrap_or_default();
-        let words = self.words.get(sent..self.total).unwrap_or_default();
-        let count = run.len().min(owners.len()).min(words.len()).min(count as usize);
+        let slots = self.owners.len().wrapping_sub(start);
+        let count = (count as usize).min(self.total.wrapping_sub(sent)).min(slots).min(run.len());
         let mut done = 0;
         while done < count {
-            // SAFETY: `done` is below `count`, at most the least of the three lengths.
+            // SAFETY: `done` is below what is left of each: descriptors, records (there are `mask + 1`, so `start` is
+            // one of them) and packets (`sent` is at most `total`, which was the batch's length).
             let (descriptor, owner, word) = unsafe {
-                (run.get_unchecked(done), owners.get_unchecked_mut(done), *words.get_unchecked(done))
+                (
+                    run.get_unchecked(done),
+                    self.owners.get_unchecked_mut(start.wrapping_add(done)),
+                    *self.words.get_unchecked(sent.wrapping_add(done)),
+                )
             };
             if *owner != NONE || !word.is_plain() || word.offset(self.shift) < self.prefix {
                 break;
             }
-            let command = command(first.wrapping_add(done as u32), word.length());
+            let Some(command) = command(first.wrapping_add(done as u32), word.length()).into() else { break };
             *owner = word.number(self.shift) | self.tag;
             // The books are right at each turn: `command` may panic.
             done = done.wrapping_add(1);
