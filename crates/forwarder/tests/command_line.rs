@@ -35,7 +35,7 @@ fn number(value: &Value, field: &str) -> u64 {
 
 #[test]
 fn without_an_argument_every_packet_crosses_between_two_emulated_cards() {
-    let output = run(&["--duration", "700ms", "--interval", "200ms", "--json"]);
+    let output = run(&["--duration", "2", "--interval", "200ms", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let summary = json(&output);
     assert_eq!(summary["stopped_by"], "duration");
@@ -129,7 +129,7 @@ fn packets_that_were_changed_on_the_way_are_damaged_and_the_exit_status_says_so(
 
 #[test]
 fn what_is_dropped_for_want_of_room_is_exactly_what_the_sinks_miss() {
-    let arguments = ["--when-full=drop", "--transmit-ring=2", "--batch=256", "--duration=300ms", "--json"];
+    let arguments = ["--when-full=drop", "--transmit-ring=2", "--batch=256", "--duration=1", "--json"];
     let output = run(&[&["forward", "emulated:0", "emulated:1"], &arguments[..]].concat());
     assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
     let summary = json(&output);
@@ -148,8 +148,7 @@ fn each_direction_has_a_worker_of_its_own_where_two_processors_are_named() {
     let output = run(&["--duration=200ms", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     let list = cores.join(",");
-    let output =
-        run(&["forward", "emulated:0", "emulated:1", "--cores", &list, "--duration", "300ms", "--json"]);
+    let output = run(&["forward", "emulated:0", "emulated:1", "--cores", &list, "--duration", "1", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(number(&json(&output), "forwarded") > 0);
 }

@@ -329,7 +329,7 @@ fn scribble(device: &mut DeviceView, bases: &[u64], size: u64, random: &mut Rand
     let which = random.below(bases.len());
     let area = which % 3;
     let length = [size * 16, size * 2 + 6, size * 8 + 6][area];
-    let offset = if random.once_in(2) { random.below(2) as u64 * 2 } else { random.next() % length & !1 };
+    let offset = if random.once_in(2) { random.below(2) as u64 * 2 } else { (random.next() % length) & !1 };
     let place = Iova::new(bases[which] + offset);
     let now = device.load_u16(place).unwrap();
     let value = match random.below(4) {

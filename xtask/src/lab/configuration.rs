@@ -3,6 +3,7 @@
 //! A case names the configuration it needs; cases of one configuration share a boot.
 
 use std::fmt;
+use std::path::Path;
 
 /// A kind of guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,10 @@ pub enum Configuration {
     Iommu48,
     /// No IOMMU.
     NoIommu,
+    /// Emulated 82599s on both wires, an X540 and an X550 on none; no IOMMU.
+    Emulated,
+    /// Emulated 82599s on both wires, behind an IOMMU 48 bits wide.
+    EmulatedIommu,
 }
 
 /// The NIC on the first wire.
@@ -42,6 +47,8 @@ const WIRED: &str = "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=
 /// What one device of the machine is, in QEMU's words.
 #[derive(Debug)]
 enum Device {
+    /// On a root port of its own, served by a process of ours (see `cards`).
+    Served(Served),
     /// A NIC on a root port of its own, with the n-th wire behind it and further properties.
     Wired(usize, &'static str),
     /// On a root port of its own.
@@ -50,25 +57,53 @@ enum Device {
     Bridged(&'static [&'static str]),
 }
 
+/// A card that `ringway model serve` plays.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    /// Which one, as `--device` names it.
+    pub device: &'static str,
+    /// The wire behind it, if there is one.
+    pub wire: Option<usize>,
+}
+
 impl Configuration {
     /// Whether the machine has an IOMMU and how many bits of address it takes.
     pub fn address_bits(self) -> Option<u32> {
         match self {
             Self::Iommu39 => Some(39),
-            Self::Iommu48 => Some(48),
-            Self::NoIommu => None,
+            Self::Iommu48 | Self::EmulatedIommu => Some(48),
+            Self::NoIommu | Self::Emulated => None,
         }
+    }
+
+    /// The cards that are played by processes of ours, in the order of their root ports.
+    pub fn served(self) -> Vec<Served> {
+        let served = |device| match device {
+            Device::Served(served) => Some(served),
+            _ => None,
+        };
+        self.layout().into_iter().filter_map(served).collect()
+    }
+
+    /// Whether QEMU has the wire, for a NIC of its own.
+    pub fn has_wire(self, wire: usize) -> bool {
+        self.served().iter().all(|card| card.wire != Some(wire))
     }
 
     /// How many wires it has.
     pub fn wires(self) -> usize {
-        self.layout().iter().filter(|device| matches!(device, Device::Wired(..))).count()
+        let wired = |device: &&Device| match device {
+            Device::Wired(..) => true,
+            Device::Served(served) => served.wire.is_some(),
+            _ => false,
+        };
+        self.layout().iter().filter(wired).count()
     }
 
     /// The kernel's arguments.
     pub fn kernel_arguments(self) -> String {
-        // The kernel counts timer ticks against the processor's speed early on, and gives up on a host that is busy.
-        let common = "console=ttyS0 quiet panic=-1 no_timer_check nowatchdog rdinit=/init";
+        // Without the timer's check at boot, which an emulated processor on a busy machine may fail.
+        let common = "console=ttyS0 quiet panic=-1 rdinit=/init no_timer_check nowatchdog";
         let huge = if self.reserves_huge_pages() { " hugepages=64" } else { "" };
         match self.address_bits() {
             Some(_) => format!("{common} intel_iommu=on iommu=nopt{huge}"),
@@ -81,8 +116,9 @@ impl Configuration {
         self == Self::Iommu48
     }
 
-    /// QEMU's arguments for the IOMMU and the devices.
-    pub fn devices(self) -> Vec<String> {
+    /// QEMU's arguments for the IOMMU and the devices; `sockets` are those of the served cards, in their order.
+    pub fn devices(self, sockets: &[&Path]) -> Vec<String> {
+        let mut sockets = sockets.iter();
         let mut arguments = Vec::new();
         let mut device = |text: String| arguments.extend(["-device".to_owned(), text]);
         if let Some(bits) = self.address_bits() {
@@ -95,6 +131,13 @@ impl Configuration {
                 Device::Wired(wire, further) => {
                     let address = guest_address(wire);
                     device(format!("{WIRED},bus=port{port},netdev=wire{wire},mac={address}{further}"));
+                }
+                Device::Served(_) => {
+                    let path = sockets.next().map(|path| path.display().to_string()).unwrap_or_default();
+                    // It has to be JSON: the other syntax can't name a socket.
+                    device(format!(
+                        r#"{{"driver":"vfio-user-pci","bus":"port{port}","socket":{{"type":"unix","path":"{path}"}}}}"#
+                    ));
                 }
                 Device::Alone(text) => device(format!("{text},bus=port{port}")),
                 Device::Bridged(several) => {
@@ -109,6 +152,19 @@ impl Configuration {
     }
 
     fn layout(self) -> Vec<Device> {
+        let served = |device, wire| Device::Served(Served { device, wire });
+        match self {
+            Self::Emulated => {
+                return vec![
+                    served("82599", Some(0)),
+                    served("82599-kx4", Some(1)),
+                    served("x540", None),
+                    served("x550", None),
+                ];
+            }
+            Self::EmulatedIommu => return vec![served("82599", Some(0)), served("82599-kx4", Some(1))],
+            Self::Iommu39 | Self::Iommu48 | Self::NoIommu => {}
+        }
         let mut layout = vec![Device::Wired(0, ""), Device::Wired(1, "")];
         if self == Self::Iommu39 {
             layout.extend([
@@ -142,6 +198,8 @@ impl fmt::Display for Configuration {
             Self::Iommu39 => "iommu-39",
             Self::Iommu48 => "iommu-48",
             Self::NoIommu => "no-iommu",
+            Self::Emulated => "emulated",
+            Self::EmulatedIommu => "emulated-iommu",
         })
     }
 }

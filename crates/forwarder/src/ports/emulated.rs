@@ -179,7 +179,7 @@ mod tests {
     use ringway_dma::BufferSize;
     use ringway_port::{Opened, PortOptions};
     use std::sync::mpsc::{Sender, channel};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// Runs a function at each sample, with the number of packets forwarded so far.
     struct At<F>(F);
@@ -257,10 +257,10 @@ mod tests {
     fn what_has_not_arrived_is_under_way_until_it_is_settled_that_it_is_lost() {
         let OpenPorts { opened, mut emulation, .. } = open_two();
         let emulation = emulation.as_mut().unwrap();
-        // The cards run on a thread of their own, whenever the machine lets them.
-        let limit = std::time::Instant::now() + std::time::Duration::from_secs(120);
-        while emulation.streams().iter().any(|stream| stream.sent == 0) && std::time::Instant::now() < limit {
-            std::thread::yield_now();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while emulation.streams().iter().any(|stream| stream.sent == 0) {
+            assert!(Instant::now() < deadline, "no source ever sent a packet");
+            std::thread::sleep(Duration::from_millis(1));
         }
         emulation.stop_sources();
         drop(opened);

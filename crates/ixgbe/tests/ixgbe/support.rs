@@ -38,7 +38,7 @@ pub fn device(setup: &Setup) -> (AddressSpace, Pool, Function, Handle, Watch) {
     let space = AddressSpace::emulated();
     let pool = Pool::new(&space, setup.pool).unwrap();
     let (backend, device) = Ixgbe::create(&space, setup.model.clone());
-    let (backend, watch) = Watched::new(backend);
+    let (backend, watch) = Watched::around(backend);
     (space, pool, Function::new(backend).unwrap(), device, watch)
 }
 
@@ -222,7 +222,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    pub fn new(inner: Box<dyn Backend>) -> (Box<dyn Backend>, Watch) {
+    pub fn around(inner: Box<dyn Backend>) -> (Box<dyn Backend>, Watch) {
         let watch = Watch::default();
         (Box::new(Self { inner, watch: watch.clone() }), watch)
     }

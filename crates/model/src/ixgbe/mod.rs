@@ -5,7 +5,7 @@
 //!   access.rs     reading and writing registers (table.rs, registers.rs)
 //!   receive.rs    filters.rs ─▶ headers.rs ─▶ rss.rs, checksum.rs ─▶ descriptors
 //!   transmit.rs   descriptors (context.rs) ─▶ segment.rs ─▶ the wire
-//!   interrupts.rs · link.rs · eeprom.rs · module.rs (the SFP's memories) · phy.rs
+//!   interrupts.rs · link.rs · eeprom.rs · module.rs (the SFP's memories) · phy.rs · host.rs (firmware)
 //! ```
 //!
 //! What it does not do, and a driver must not wait for: flow director never matches, received packets are never
@@ -22,6 +22,7 @@ mod filters;
 mod front;
 mod handle;
 mod headers;
+mod host;
 mod interrupts;
 mod link;
 mod module;

@@ -5,6 +5,7 @@ mod boot;
 mod bridge;
 mod confinement;
 mod forward;
+mod ixgbe_model;
 mod ports;
 mod refusals;
 mod restart;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Case> {
         boot::CASES,
         bridge::CASES,
         forward::CASES,
+        ixgbe_model::CASES,
         restart::CASES,
         ports::CASES,
         binding::CASES,
