@@ -7,6 +7,7 @@
 //! A view works from a copy of the table and keeps what the copy names: memory that was unmapped meanwhile stays
 //! mapped in the process until the view's next access, which finds the table changed.
 
+use crate::external::{Held, Table};
 use crate::lent::{Activity, Inside, LentTable, Views};
 use crate::{Fault, Iova, copy};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -63,13 +64,24 @@ pub struct DeviceView {
     activity: Arc<Activity>,
     generation: u64,
     entries: Vec<Entry>,
-    last: usize,
+    /// Where the last accesses were: to rings, and to buffers.
+    last: [usize; 2],
+    /// Another process's memory instead of an emulated space's.
+    external: Option<Arc<RwLock<Table>>>,
 }
 
 impl DeviceView {
     pub(crate) fn new(emulation: &Arc<Emulation>) -> Self {
         let activity = emulation.views.join();
-        Self { emulation: Arc::clone(emulation), activity, generation: 0, entries: Vec::new(), last: 0 }
+        let emulation = Arc::clone(emulation);
+        Self { emulation, activity, generation: 0, entries: Vec::new(), last: [0; 2], external: None }
+    }
+
+    /// A view of another process's memory (see `external.rs`).
+    pub(crate) fn external(table: Arc<RwLock<Table>>) -> Self {
+        let mut view = Self::new(&Emulation::new());
+        view.external = Some(table);
+        view
     }
 
     /// Starts several accesses that cost one barrier together.
@@ -79,8 +91,9 @@ impl DeviceView {
     /// that is forgotten, until the view's next access.
     #[inline]
     pub fn burst(&mut self) -> Burst<'_> {
-        let Self { emulation, activity, generation, entries, last } = self;
-        Burst { emulation, generation, entries, last, activity, inside: None }
+        let Self { emulation, activity, generation, entries, last, external } = self;
+        let external = external.as_deref().map(Held::new);
+        Burst { emulation, generation, entries, last, activity, inside: None, external }
     }
 
     /// Reads bytes.
@@ -156,10 +169,11 @@ pub struct Burst<'a> {
     emulation: &'a Emulation,
     generation: &'a mut u64,
     entries: &'a mut Vec<Entry>,
-    last: &'a mut usize,
+    last: &'a mut [usize; 2],
     activity: &'a Activity,
     /// From the first access to a buffer on.
     inside: Option<Inside<'a>>,
+    external: Option<Held<'a>>,
 }
 
 impl Burst<'_> {
@@ -168,6 +182,9 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`], with nothing read.
     pub fn read(&mut self, iova: Iova, bytes: &mut [u8]) -> Result<(), Fault> {
+        if let Some(external) = &self.external {
+            return external.read(iova, bytes);
+        }
         let length = bytes.len();
         self.access(iova, length, |place| {
             // SAFETY: `access` checked `length` bytes from `place`. They are ring memory, which everyone uses as
@@ -181,6 +198,9 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`], with nothing written.
     pub fn write(&mut self, iova: Iova, bytes: &[u8]) -> Result<(), Fault> {
+        if let Some(external) = &self.external {
+            return external.write(iova, bytes);
+        }
         let length = bytes.len();
         self.access(iova, length, |place| {
             // SAFETY: as in `read`.
@@ -193,7 +213,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn load_u16(&mut self, iova: Iova) -> Result<u16, Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, false, |place| {
             // SAFETY: `atomic` checked the place and its alignment; both sides use atomics on it.
             unsafe { AtomicU16::from_ptr(place.cast()) }.load(Ordering::Acquire)
         })
@@ -204,7 +224,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn load_u32(&mut self, iova: Iova) -> Result<u32, Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, false, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU32::from_ptr(place.cast()) }.load(Ordering::Acquire)
         })
@@ -215,9 +235,29 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn load_u64(&mut self, iova: Iova) -> Result<u64, Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, false, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU64::from_ptr(place.cast()) }.load(Ordering::Acquire)
+        })
+    }
+
+    /// Reads sixteen bytes, at a multiple of eight, as two atomic accesses in this order: a descriptor.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    #[inline]
+    pub fn load_u64_pair(&mut self, iova: Iova) -> Result<[u64; 2], Fault> {
+        let bytes = 2 * size_of::<u64>();
+        if !iova.get().is_multiple_of(size_of::<u64>() as u64) {
+            return Err(Fault::Misaligned { iova, bytes });
+        }
+        self.access(iova, bytes, |place| {
+            let place = place.cast::<u64>();
+            // SAFETY: `access` checked both words from `place`, which is aligned; everyone uses atomics on them.
+            unsafe {
+                let first = AtomicU64::from_ptr(place).load(Ordering::Acquire);
+                [first, AtomicU64::from_ptr(place.add(1)).load(Ordering::Acquire)]
+            }
         })
     }
 
@@ -226,7 +266,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn store_u16(&mut self, iova: Iova, value: u16) -> Result<(), Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, true, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU16::from_ptr(place.cast()) }.store(value, Ordering::Release);
             value
@@ -239,7 +279,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn store_u32(&mut self, iova: Iova, value: u32) -> Result<(), Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, true, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU32::from_ptr(place.cast()) }.store(value, Ordering::Release);
             value
@@ -252,7 +292,7 @@ impl Burst<'_> {
     /// # Errors
     /// A [`Fault`].
     pub fn store_u64(&mut self, iova: Iova, value: u64) -> Result<(), Fault> {
-        self.atomic(iova, |place| {
+        self.atomic(iova, true, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU64::from_ptr(place.cast()) }.store(value, Ordering::Release);
             value
@@ -260,10 +300,13 @@ impl Burst<'_> {
         .map(drop)
     }
 
-    fn atomic<T>(&mut self, iova: Iova, access: impl FnOnce(*mut u8) -> T) -> Result<T, Fault> {
+    fn atomic<T>(&mut self, iova: Iova, write: bool, access: impl FnOnce(*mut u8) -> T) -> Result<T, Fault> {
         let bytes = size_of::<T>();
         if !iova.get().is_multiple_of(bytes as u64) {
             return Err(Fault::Misaligned { iova, bytes });
+        }
+        if let Some(external) = &self.external {
+            return external.place(iova, bytes, write).map(access);
         }
         self.access(iova, bytes, access)
     }
@@ -289,7 +332,7 @@ impl Burst<'_> {
         let entries = self.emulation.entries.read().unwrap_or_else(PoisonError::into_inner);
         *self.generation = self.emulation.generation.load(Ordering::Relaxed);
         self.entries.clone_from(&entries);
-        *self.last = 0;
+        *self.last = [0; 2];
     }
 }
 
@@ -299,21 +342,29 @@ impl Drop for DeviceView {
     }
 }
 
-/// The entry that holds the range, tried first where the last access was.
+/// The entry that holds the range, tried first where the last accesses were.
 #[inline]
-fn find<'a>(entries: &'a [Entry], last: &mut usize, iova: Iova, bytes: usize) -> Option<(&'a Entry, usize)> {
+fn find<'a>(
+    entries: &'a [Entry],
+    last: &mut [usize; 2],
+    iova: Iova,
+    bytes: usize,
+) -> Option<(&'a Entry, usize)> {
     let within = |entry: &Entry| {
         let offset = usize::try_from(iova.get().checked_sub(entry.iova)?).ok()?;
         (offset.checked_add(bytes)? <= entry.memory.size()).then_some(offset)
     };
-    if let Some(entry) = entries.get(*last)
-        && let Some(offset) = within(entry)
-    {
-        return Some((entry, offset));
+    for &index in last.iter() {
+        if let Some(entry) = entries.get(index)
+            && let Some(offset) = within(entry)
+        {
+            return Some((entry, offset));
+        }
     }
     let index = entries.partition_point(|entry| entry.iova <= iova.get()).checked_sub(1)?;
     let entry = entries.get(index)?;
     let offset = within(entry)?;
-    *last = index;
+    let [ring, buffers] = last;
+    *if entry.lent.is_none() { ring } else { buffers } = index;
     Some((entry, offset))
 }

@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// The address space has no room.
     #[error(
-        "no room for {bytes} bytes in the address space: {free} of {total} addressable bytes are free, in pieces too small"
+        "no room for {bytes} bytes in the address space: {free} of {total} addressable bytes are free, but not enough in one piece; make pools or rings smaller"
     )]
     Exhausted {
         /// The size asked for.
@@ -71,6 +71,14 @@ pub enum Fault {
         /// The first address.
         iova: Iova,
         /// How many bytes were to be moved.
+        bytes: usize,
+    },
+    /// The memory is there for reading only.
+    #[error("{bytes} bytes at {iova} may be read only")]
+    ReadOnly {
+        /// The first address.
+        iova: Iova,
+        /// How many bytes were to be written.
         bytes: usize,
     },
     /// An atomic access that is not aligned to its size.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! What safe code can't do with these types: write an address into a descriptor from an integer, free memory
-//! while a device reaches it, or reach a buffer from the device's side while the program holds it.
+//! while a device reaches it, or reach a buffer from the device's side of a software table while the program holds it.
 //!
 //! ```
 //! use ringway_dma::{AddressSpace, Descriptor, Placement, RingMemory};
@@ -40,6 +40,7 @@ mod buffers;
 mod copy;
 mod emulated;
 mod error;
+mod external;
 mod iommu;
 mod iova;
 mod lent;
@@ -53,6 +54,7 @@ mod sync;
 pub use buffers::{BufferSize, Buffers, MAXIMUM_BUFFERS};
 pub use emulated::{Burst, DeviceView};
 pub use error::{Error, Fault};
+pub use external::ExternalMemory;
 pub use iommu::{BackendError, Iommu, Limits, Mapping};
 pub use iova::{Iova, IovaRange};
 pub use lent::LentTable;

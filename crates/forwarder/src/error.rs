@@ -100,6 +100,20 @@ pub enum Error {
     /// A thread or a signal handler can't be had.
     #[error("the system gives no more threads or descriptors: {0}; see `ulimit -u` and `ulimit -n`")]
     System(#[source] io::Error),
+    /// An emulated card's wire can't be had.
+    #[error(
+        "the wire {wire} can't be had: {source}; a TAP interface takes CAP_NET_ADMIN and a name that is free, \
+         a socket somebody who listens"
+    )]
+    Wire {
+        /// As it was named.
+        wire: String,
+        /// The errno.
+        source: io::Error,
+    },
+    /// The server of an emulated card.
+    #[error(transparent)]
+    Model(#[from] ringway_model::vfio_user::Error),
     /// The summary can't be written.
     #[error("can't write to standard output: {0}")]
     Output(#[source] io::Error),

@@ -3,6 +3,7 @@
 //! A case names the configuration it needs; cases of one configuration share a boot.
 
 use std::fmt;
+use std::path::Path;
 
 /// A kind of guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,10 @@ pub enum Configuration {
     Iommu48,
     /// No IOMMU.
     NoIommu,
+    /// Emulated 82599s on both wires, an X540 and an X550 on none; no IOMMU.
+    Emulated,
+    /// Emulated 82599s on both wires, behind an IOMMU 48 bits wide.
+    EmulatedIommu,
 }
 
 /// The NIC on the first wire.
@@ -27,8 +32,10 @@ pub const FOREIGN: &str = "0000:04:00.0";
 pub const LEGACY: &str = "0000:05:00.0";
 /// A device that is no NIC (virtio entropy).
 pub const NOT_A_NIC: &str = "0000:06:00.0";
-/// A virtio NIC without the control queue.
+/// A virtio NIC without the control queue, on the wire [`PLAIN_WIRE`].
 pub const PLAIN: &str = "0000:07:00.0";
+/// The wire on [`PLAIN`].
+pub const PLAIN_WIRE: usize = 2;
 /// An address with nothing there.
 pub const NOTHING: &str = "0000:1f:00.0";
 /// Two virtio NICs behind a conventional PCI bridge: one IOMMU group.
@@ -40,12 +47,23 @@ const WIRED: &str = "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=
 /// What one device of the machine is, in QEMU's words.
 #[derive(Debug)]
 enum Device {
-    /// On a root port of its own, with the n-th wire behind it.
-    Wired(usize),
+    /// On a root port of its own, served by a process of ours (see `cards`).
+    Served(Served),
+    /// A NIC on a root port of its own, with the n-th wire behind it and further properties.
+    Wired(usize, &'static str),
     /// On a root port of its own.
     Alone(&'static str),
     /// Several behind one conventional bridge, which has a root port.
     Bridged(&'static [&'static str]),
+}
+
+/// A card that `ringway model serve` plays.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    /// Which one, as `--device` names it.
+    pub device: &'static str,
+    /// The wire behind it, if there is one.
+    pub wire: Option<usize>,
 }
 
 impl Configuration {
@@ -53,19 +71,39 @@ impl Configuration {
     pub fn address_bits(self) -> Option<u32> {
         match self {
             Self::Iommu39 => Some(39),
-            Self::Iommu48 => Some(48),
-            Self::NoIommu => None,
+            Self::Iommu48 | Self::EmulatedIommu => Some(48),
+            Self::NoIommu | Self::Emulated => None,
         }
+    }
+
+    /// The cards that are played by processes of ours, in the order of their root ports.
+    pub fn served(self) -> Vec<Served> {
+        let served = |device| match device {
+            Device::Served(served) => Some(served),
+            _ => None,
+        };
+        self.layout().into_iter().filter_map(served).collect()
+    }
+
+    /// Whether QEMU has the wire, for a NIC of its own.
+    pub fn has_wire(self, wire: usize) -> bool {
+        self.served().iter().all(|card| card.wire != Some(wire))
     }
 
     /// How many wires it has.
     pub fn wires(self) -> usize {
-        2
+        let wired = |device: &&Device| match device {
+            Device::Wired(..) => true,
+            Device::Served(served) => served.wire.is_some(),
+            _ => false,
+        };
+        self.layout().iter().filter(wired).count()
     }
 
     /// The kernel's arguments.
     pub fn kernel_arguments(self) -> String {
-        let common = "console=ttyS0 quiet panic=-1 rdinit=/init";
+        // Without the timer's check at boot, which an emulated processor on a busy machine may fail.
+        let common = "console=ttyS0 quiet panic=-1 rdinit=/init no_timer_check nowatchdog";
         let huge = if self.reserves_huge_pages() { " hugepages=64" } else { "" };
         match self.address_bits() {
             Some(_) => format!("{common} intel_iommu=on iommu=nopt{huge}"),
@@ -78,8 +116,9 @@ impl Configuration {
         self == Self::Iommu48
     }
 
-    /// QEMU's arguments for the IOMMU and the devices.
-    pub fn devices(self) -> Vec<String> {
+    /// QEMU's arguments for the IOMMU and the devices; `sockets` are those of the served cards, in their order.
+    pub fn devices(self, sockets: &[&Path]) -> Vec<String> {
+        let mut sockets = sockets.iter();
         let mut arguments = Vec::new();
         let mut device = |text: String| arguments.extend(["-device".to_owned(), text]);
         if let Some(bits) = self.address_bits() {
@@ -89,8 +128,16 @@ impl Configuration {
             let port = index + 1;
             device(format!("pcie-root-port,id=port{port},chassis={port},slot={port},addr={:#x}", port + 1));
             match kind {
-                Device::Wired(wire) => {
-                    device(format!("{WIRED},bus=port{port},netdev=wire{wire},mac={}", guest_address(wire)));
+                Device::Wired(wire, further) => {
+                    let address = guest_address(wire);
+                    device(format!("{WIRED},bus=port{port},netdev=wire{wire},mac={address}{further}"));
+                }
+                Device::Served(_) => {
+                    let path = sockets.next().map(|path| path.display().to_string()).unwrap_or_default();
+                    // It has to be JSON: the other syntax can't name a socket.
+                    device(format!(
+                        r#"{{"driver":"vfio-user-pci","bus":"port{port}","socket":{{"type":"unix","path":"{path}"}}}}"#
+                    ));
                 }
                 Device::Alone(text) => device(format!("{text},bus=port{port}")),
                 Device::Bridged(several) => {
@@ -105,16 +152,30 @@ impl Configuration {
     }
 
     fn layout(self) -> Vec<Device> {
-        let mut layout = vec![Device::Wired(0), Device::Wired(1)];
+        let served = |device, wire| Device::Served(Served { device, wire });
+        match self {
+            Self::Emulated => {
+                return vec![
+                    served("82599", Some(0)),
+                    served("82599-kx4", Some(1)),
+                    served("x540", None),
+                    served("x550", None),
+                ];
+            }
+            Self::EmulatedIommu => return vec![served("82599", Some(0)), served("82599-kx4", Some(1))],
+            Self::Iommu39 | Self::Iommu48 | Self::NoIommu => {}
+        }
+        let mut layout = vec![Device::Wired(0, ""), Device::Wired(1, "")];
         if self == Self::Iommu39 {
             layout.extend([
                 Device::Alone("virtio-net-pci,disable-legacy=on,romfile="),
                 Device::Alone("e1000e,romfile="),
                 Device::Alone("virtio-net-pci,disable-modern=on,disable-legacy=off,romfile="),
                 Device::Alone("virtio-rng-pci,disable-legacy=on,iommu_platform=on"),
-                Device::Alone(
-                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,ctrl_vq=off,ctrl_rx=off,\
-                     ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off,romfile=",
+                Device::Wired(
+                    PLAIN_WIRE,
+                    ",ctrl_vq=off,ctrl_rx=off,ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,\
+                     ctrl_guest_offloads=off,guest_announce=off",
                 ),
                 Device::Bridged(&[
                     "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",
@@ -137,6 +198,8 @@ impl fmt::Display for Configuration {
             Self::Iommu39 => "iommu-39",
             Self::Iommu48 => "iommu-48",
             Self::NoIommu => "no-iommu",
+            Self::Emulated => "emulated",
+            Self::EmulatedIommu => "emulated-iommu",
         })
     }
 }

@@ -39,6 +39,16 @@ const BUSYBOX: Set<'static> = Set {
     at_least: "1:1.35",
 };
 
+/// For the guest, with its libraries: what a kernel driver says of its card.
+const ETHTOOL: Set<'static> = Set {
+    name: "ethtool",
+    suites: &["trixie"],
+    prefer: None,
+    packages: &["ethtool"],
+    closure: Closure::Dependencies,
+    at_least: "1:6",
+};
+
 /// QEMU, unpacked but not installed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Qemu {
@@ -67,6 +77,8 @@ pub struct Fetched {
     pub kernel: Kernel,
     /// The static busybox.
     pub busybox: PathBuf,
+    /// ethtool and its libraries.
+    pub ethtool: Unpacked,
 }
 
 /// Takes everything from the cache or fetches it.
@@ -75,7 +87,8 @@ pub fn all(cache: &Cache, refresh: bool) -> Result<Fetched> {
     let kernel = kernel(&debian::obtain(cache, &KERNEL, refresh)?)?;
     let qemu = debian::obtain(cache, &QEMU, refresh)?;
     let qemu = Qemu { root: qemu.root, version: qemu.version };
-    Ok(Fetched { qemu, kernel, busybox })
+    let ethtool = debian::obtain(cache, &ETHTOOL, refresh)?;
+    Ok(Fetched { qemu, kernel, busybox, ethtool })
 }
 
 fn kernel(unpacked: &Unpacked) -> Result<Kernel> {

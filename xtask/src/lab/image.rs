@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::archive::Archive;
-use super::fetch::Kernel;
+use super::fetch::{Fetched, Kernel};
 use super::modules::Modules;
+use crate::debian::Unpacked;
 
 /// Loaded at every boot, as far as the kernel has them as modules. Names with underscores.
 const LOADED: [&str; 3] = ["virtio_pci", "virtio_net", "af_packet"];
 
 /// There to be loaded by a case or by the program under test.
-const AT_HAND: [&str; 4] = ["vfio-pci", "vfio_iommu_type1", "bridge", "e1000e"];
+const AT_HAND: [&str; 5] = ["vfio-pci", "vfio_iommu_type1", "bridge", "e1000e", "ixgbe"];
 
 /// The ordinary user who drives the NICs.
 pub const USER: &str = "engineer";
@@ -28,7 +29,7 @@ pub struct Program {
 }
 
 /// Writes the image.
-pub fn build(destination: &Path, kernel: &Kernel, busybox: &Path, programs: &[Program]) -> Result<()> {
+pub fn build(destination: &Path, fetched: &Fetched, programs: &[Program]) -> Result<()> {
     let mut archive = Archive::new();
     for folder in ["proc", "sys", "dev", "run", "tmp", "root", "sbin", "usr/bin", "usr/sbin"] {
         archive.folder(folder);
@@ -43,10 +44,12 @@ pub fn build(destination: &Path, kernel: &Kernel, busybox: &Path, programs: &[Pr
     );
     archive.file("etc/group", 0o644, format!("root:x:0:\n{USER}:x:1000:\n").as_bytes());
     archive.file("etc/lab/background.sh", 0o644, include_bytes!("guest/background.sh"));
+    archive.file("usr/local/bin/modprobe", 0o755, include_bytes!("guest/modprobe.sh"));
     archive.file("usr/local/bin/limited", 0o755, include_bytes!("guest/limited.sh"));
-    archive.file("bin/busybox", 0o755, &read(busybox)?);
+    archive.file("bin/busybox", 0o755, &read(&fetched.busybox)?);
     archive.link("bin/sh", "busybox");
-    modules(&mut archive, kernel)?;
+    modules(&mut archive, &fetched.kernel)?;
+    ethtool(&mut archive, &fetched.ethtool)?;
     for program in programs {
         archive.file(&format!("usr/local/bin/{}", program.name), 0o755, &read(&program.path)?);
     }
@@ -72,6 +75,24 @@ fn modules(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
         archive.file(&format!("{folder}/{name}"), 0o644, b"");
     }
     archive.file("etc/lab/modules", 0o644, loaded.as_bytes());
+    Ok(())
+}
+
+/// Debian's ethtool with the libraries that it is linked to, each where its loader looks.
+fn ethtool(archive: &mut Archive, unpacked: &Unpacked) -> Result<()> {
+    const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+    archive.folder("lib64");
+    archive.folder(LIBRARIES);
+    let program = unpacked.file(&["usr/sbin/ethtool", "sbin/ethtool"])?;
+    archive.file("usr/sbin/ethtool", 0o755, &read(&program)?);
+    let loader = unpacked
+        .file(&["usr/lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"])?;
+    archive.file("lib64/ld-linux-x86-64.so.2", 0o755, &read(&loader)?);
+    for library in ["libc.so.6", "libm.so.6", "libmnl.so.0"] {
+        let file = unpacked
+            .file(&[&format!("{LIBRARIES}/{library}"), &format!("lib/x86_64-linux-gnu/{library}")])?;
+        archive.file(&format!("{LIBRARIES}/{library}"), 0o755, &read(&file)?);
+    }
     Ok(())
 }
 

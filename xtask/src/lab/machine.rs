@@ -15,6 +15,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::accelerator::Accelerator;
+use super::cards::{self, Card};
 use super::configuration::Configuration;
 use super::control::{Answer, Control};
 use super::plan::Plan;
@@ -43,6 +44,8 @@ pub struct Machine {
     console: PathBuf,
     broken: bool,
     _deadline: Sender<()>,
+    /// The processes that play cards: they end after QEMU.
+    _cards: Vec<Card>,
 }
 
 impl Machine {
@@ -74,12 +77,14 @@ impl Machine {
             .arg(configuration.kernel_arguments())
             .args(["-serial", &format!("file:{}", console.display())])
             .args(["-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control"]);
-        for (index, wire) in wires.iter().enumerate() {
+        let cards = cards::start(plan, configuration, &wires, name)?;
+        for (index, wire) in wires.iter().enumerate().filter(|(index, _)| configuration.has_wire(*index)) {
             let descriptor = wire.tap().as_raw_fd();
             command.arg("-netdev").arg(format!("tap,id=wire{index},fd={descriptor}"));
             fcntl_setfd(wire.tap(), FdFlags::empty()).context("cannot let QEMU inherit a TAP")?;
         }
-        command.args(configuration.devices());
+        let sockets: Vec<&Path> = cards.iter().map(Card::socket).collect();
+        command.args(configuration.devices(&sockets));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
         let mut child = command.spawn().context("cannot start QEMU")?;
         for wire in &wires {
@@ -98,6 +103,7 @@ impl Machine {
             console,
             broken: false,
             _deadline: deadline,
+            _cards: cards,
         };
         if let Err(error) = machine.control.wait_ready(BOOT) {
             let console = machine.console_tail(30);

@@ -7,6 +7,7 @@
 
 mod accelerator;
 mod archive;
+mod cards;
 mod cases;
 mod configuration;
 mod control;
@@ -75,14 +76,14 @@ pub fn run(arguments: &LabArgs) -> Result<ExitCode> {
     let fetched = fetch::all(&cache, arguments.refresh)?;
     let programs = tool::timed("built the programs for the guest", || programs::build(&root))?;
     let image = root.join("target/lab/guest.image");
-    tool::timed("wrote the guest's image", || {
-        image::build(&image, &fetched.kernel, &fetched.busybox, &programs)
-    })?;
+    tool::timed("wrote the guest's image", || image::build(&image, &fetched, &programs))?;
+    let program = programs.first().map(|program| program.path.clone()).context("no program was built")?;
     let plan = Plan {
         qemu: fetched.qemu,
         kernel: fetched.kernel,
         image,
         busybox: fetched.busybox,
+        program,
         accelerator: None,
         accelerator_record: cache.path("accelerator.json"),
         logs: logs.clone(),

@@ -23,6 +23,8 @@ pub struct Plan {
     pub accelerator: Option<Accelerator>,
     /// Where the machine's own trial of its accelerator is remembered.
     pub accelerator_record: PathBuf,
+    /// The program under test, as it is in the guest: it runs outside too, linked statically.
+    pub program: PathBuf,
     /// Where consoles and logs go.
     pub logs: PathBuf,
     /// The cases to run.

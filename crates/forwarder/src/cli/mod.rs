@@ -60,6 +60,9 @@ pub enum Command {
     /// List the ports that can be used, and why the others can't
     #[command(after_help = crate::commands::ports::EXAMPLES)]
     Ports(PortsOptions),
+    /// Emulate a network card for virtual machines
+    #[command(subcommand, after_help = crate::commands::model::EXAMPLES)]
+    Model(crate::commands::model::ModelCommand),
     /// Binding, and what the machine has.
     #[command(flatten)]
     Binding(crate::binding::Command),

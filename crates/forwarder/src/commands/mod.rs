@@ -1,6 +1,7 @@
 //! The commands: what each does, with arguments in and an exit status out.
 
 pub mod forward;
+pub mod model;
 mod needs;
 pub mod ports;
 mod watcher;
@@ -17,6 +18,7 @@ pub fn run(line: CommandLine) -> ExitCode {
         None => forward::run(&ForwardOptions::demonstration(line.demonstration)),
         Some(Command::Forward(options)) => forward::run(&options),
         Some(Command::Ports(options)) => ports::run(&options),
+        Some(Command::Model(command)) => model::run(&command).map(|()| ExitCode::SUCCESS),
         Some(Command::Binding(command)) => Ok(command.run(&Context::new("ringway", Elevation::Tell))),
     };
     result.unwrap_or_else(|error| {

@@ -108,10 +108,13 @@ impl Core {
                 self.table.set(MSRWD, data);
                 return self.table.set(MSCA, command);
             }
+            HICR => return self.host_command(value),
             EEC => {
                 let fixed = EEC_PRESENT | EEC_AUTO_READ_DONE | EEC_FLASH_DONE;
                 return self.table.set(EEC, value | fixed);
             }
+            // Address high: 16 bits, and "valid" (8.2.3.7.10).
+            _ if within(offset, RAL, 256) && offset & 4 != 0 => self.table.set(offset, value & 0x8000_ffff),
             RDRXCTL => return self.table.set(RDRXCTL, value | RDRXCTL_INITIALISED),
             AUTOC => {
                 // 8.2.3.22.19: negotiation restarts, and ends at once.
@@ -148,12 +151,12 @@ impl Core {
         self.scaling.refresh(&self.table, self.options.personality == Personality::X550);
     }
 
-    /// CTRL (8.2.3.1.1): resets clear themselves.
+    /// CTRL (8.2.3.1.1): a reset clears it with everything else, whatever was written beside the reset's bit.
     fn control(&mut self, value: u32) {
         if value & (CTRL_RESET | CTRL_LINK_RESET) != 0 {
-            self.reset();
+            return self.reset();
         }
-        self.table.set(CTRL, value & !(CTRL_RESET | CTRL_LINK_RESET));
+        self.table.set(CTRL, value);
         self.refresh_units();
     }
 
@@ -164,7 +167,7 @@ impl Core {
             RDH if !queue.enabled => queue.head = value & 0xffff,
             RDH => {}
             _ => {
-                self.table.set(offset, value);
+                self.table.set(offset, value & ring_bits(place));
                 self.refresh_receive_queue(number);
             }
         }
@@ -182,7 +185,7 @@ impl Core {
                 self.refresh_transmit_queue(number);
             }
             _ => {
-                self.table.set(offset, value);
+                self.table.set(offset, value & ring_bits(place));
                 self.refresh_transmit_queue(number);
             }
         }
@@ -236,6 +239,15 @@ impl Core {
             self.interrupts.raise(CAUSE_LINK);
             self.refresh_units();
         }
+    }
+}
+
+/// Which bits of a queue's register exist: rings are aligned to 128 bytes, and as long as that takes (8.2.3.8.1, 3).
+fn ring_bits(place: u32) -> u32 {
+    match place {
+        RDBAL => !0x7f,
+        RDLEN => 0x000f_ff80,
+        _ => u32::MAX,
     }
 }
 

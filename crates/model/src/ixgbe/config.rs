@@ -1,6 +1,6 @@
 //! Configuration space of the function (datasheet, section 9.3; capabilities at the 82599's own places).
 //!
-//! It stores and says what a write asked for. What bus mastering, MSI-X enable and a function level reset mean
+//! There is no interrupt pin: the model sends messages only. It stores and says what a write asked for. What bus mastering, MSI-X enable and a function level reset mean
 //! is the device's business.
 
 use ringway_pci::{Identity, Width};
@@ -56,7 +56,6 @@ impl ConfigSpace {
         space.put(STATUS, &[0x10]);
         space.allow(0x0c, &[0xff]);
         space.allow(0x3c, &[0xff]);
-        space.put(0x3d, &[1]);
         // Both BARs: memory, 64 bits wide, not prefetchable.
         for (bar, bytes) in [(BAR0, bar0_bytes), (BAR4, MSIX_BYTES as u32)] {
             space.put(bar, &[0b0100]);

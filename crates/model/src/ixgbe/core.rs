@@ -137,6 +137,7 @@ impl Core {
             (RAL, u32::from_le_bytes([a, b, c, d])),
             (RAL.wrapping_add(4), u32::from_le_bytes([e, f, 0, 0]) | RAH_VALID),
             (MREVID, 1),
+            (HICR, if self.options.personality == Personality::X550 { HICR_ENABLE } else { 0 }),
         ] {
             self.table.set(offset, value);
         }

@@ -44,10 +44,17 @@ impl Eeprom {
         for pointer in 0x03..FIRMWARE {
             eeprom.set(pointer, 0xffff);
         }
-        let [a, b, c, d, e, f] = options.mac;
-        for (index, pair) in [[a, b], [c, d], [e, f]].into_iter().enumerate() {
-            eeprom.set(index, u16::from_le_bytes(pair));
+        // The X550 keeps its address elsewhere, and a pointer to a section in word 2.
+        if options.personality == Personality::X550 {
+            eeprom.set(2, 0xffff);
+        } else {
+            let [a, b, c, d, e, f] = options.mac;
+            for (index, pair) in [[a, b], [c, d], [e, f]].into_iter().enumerate() {
+                eeprom.set(index, u16::from_le_bytes(pair));
+            }
         }
+        // Behind the checksum; the X550 includes it in the sum.
+        eeprom.set(CHECKSUM + 1, 0);
         eeprom.set(PBA_NUMBER, 0xe100);
         eeprom.set(PBA_NUMBER.saturating_add(1), 0x0001);
         eeprom.set(SAN_ADDRESS, 0xffff);
@@ -86,7 +93,8 @@ impl Eeprom {
         self.set(CHECKSUM, SUM.wrapping_sub(sum));
     }
 
-    fn set(&mut self, at: usize, value: u16) {
+    /// Writes the word at `at`, if there is one.
+    pub(crate) fn set(&mut self, at: usize, value: u16) {
         if let Some(word) = self.words.get_mut(at) {
             *word = value;
         }

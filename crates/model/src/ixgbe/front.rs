@@ -6,10 +6,12 @@
 use super::config::{ConfigSpace, VECTORS};
 use super::core::Core;
 use super::handle::Handle;
-use super::line::{MAXIMUM_FRAME, Wire};
 use super::options::Options;
 use super::receive::Delivery;
 use super::registers::{BAR_BYTES, RDT, TDT, receive_queue, transmit_queue};
+#[cfg(feature = "vfio-user")]
+use crate::vfio_user::Wants;
+use crate::wire::{MAXIMUM_FRAME, Wire};
 use ringway_dma::{AddressSpace, DeviceView};
 use ringway_pci::{Backend, Doorbell, Error, Identity, Registers, Width};
 use std::os::fd::OwnedFd;
@@ -66,6 +68,16 @@ impl Device {
             received = received.saturating_add(1);
         }
         received
+    }
+
+    /// What is to be done with frames that arrive.
+    #[cfg(feature = "vfio-user")]
+    pub(crate) fn wants_frames(&self) -> Wants {
+        match (self.core.receiving, self.waiting) {
+            (false, _) => Wants::Silence,
+            (true, Some(_)) => Wants::Nothing,
+            (true, None) => Wants::Frames,
+        }
     }
 
     /// A frame past the wire. Whether it was taken.

@@ -1,7 +1,7 @@
 //! The device's other half: what steps it, and the wire that it is plugged into.
 
 use super::front::Shared;
-use super::line::{Held, Wire};
+use crate::wire::{Held, Wire};
 use ringway_dma::Fault;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,6 +11,10 @@ const STEADY: u32 = 1 << 7;
 /// LINKS: negotiation on the backplane is complete.
 const NEGOTIATED: u32 = 1 << 31;
 
+/// ANLP1.
+const AUTO_NEGOTIATION_STATE: u32 = 0xf << 16;
+const SYMMETRIC_PAUSE: u32 = 1 << 10;
+
 /// Both ends of the cable.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -76,9 +80,10 @@ impl Link {
         UP | speed | negotiated | if interrupted { 0 } else { STEADY }
     }
 
-    /// ANLP1, the other end's ability (8.2.3.22.24): symmetric pause, and all speeds of a backplane.
+    /// ANLP1 (8.2.3.22.24): the negotiation's state in bits 19:16, never the first one; the other end's ability to
+    /// pause, where there is a negotiation.
     pub(crate) fn partner(&self) -> u32 {
-        if self.is_up() && self.backplane { 0x000f_0400 } else { 0 }
+        AUTO_NEGOTIATION_STATE | if self.is_up() && self.backplane { SYMMETRIC_PAUSE } else { 0 }
     }
 
     /// AUTOC after a reset: serial 10 Gbit/s for a module; KX4 and KX with negotiation for a backplane.

@@ -4,8 +4,8 @@
 //!   front.rs      the seam of ringway-pci (config.rs)      handle.rs   what steps it, the thread
 //!   access.rs     reading and writing registers (table.rs, registers.rs)
 //!   receive.rs    filters.rs ─▶ headers.rs ─▶ rss.rs, checksum.rs ─▶ descriptors
-//!   transmit.rs   descriptors (context.rs) ─▶ segment.rs ─▶ line.rs
-//!   interrupts.rs · link.rs · eeprom.rs · module.rs (the SFP's memories) · phy.rs
+//!   transmit.rs   descriptors (context.rs) ─▶ segment.rs ─▶ the wire
+//!   interrupts.rs · link.rs · eeprom.rs · module.rs (the SFP's memories) · phy.rs · host.rs (firmware)
 //! ```
 //!
 //! What it does not do, and a driver must not wait for: flow director never matches, received packets are never
@@ -22,8 +22,8 @@ mod filters;
 mod front;
 mod handle;
 mod headers;
+mod host;
 mod interrupts;
-mod line;
 mod link;
 mod module;
 mod options;
@@ -35,10 +35,12 @@ mod segment;
 mod table;
 mod transmit;
 
+#[cfg(feature = "vfio-user")]
+pub(crate) use config::{CONFIG_BYTES, MSIX_BYTES, VECTORS};
 pub use front::Ixgbe;
+#[cfg(feature = "vfio-user")]
+pub(crate) use front::Shared;
 pub use handle::{Handle, Monitor, Running, RunningGroup, run_together};
-pub use line::{MAXIMUM_FRAME, Wire};
 pub use options::{LinkSpeed, Options, Personality};
-
-/// Accesses to memory that belong together.
-type Memory<'a> = ringway_dma::Burst<'a>;
+#[cfg(feature = "vfio-user")]
+pub(crate) use registers::BAR_BYTES;

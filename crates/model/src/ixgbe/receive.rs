@@ -5,7 +5,6 @@
 //! of it. Headers are never split from data (SRRCTL.DESCTYPE 2 and 5 mean one buffer here), packets are never
 //! coalesced, and a frame is moved only when the ring has room for all of it.
 
-use super::Memory;
 use super::checksum::{Verdict, check_ipv4, check_transport, frame_check};
 use super::core::{Core, Faults};
 use super::filters::Destination;
@@ -13,6 +12,7 @@ use super::headers::{Headers, UDP, recognise};
 use super::registers::*;
 use super::rss::Hash;
 use super::table::Table;
+use crate::Memory;
 use ringway_dma::{Fault, Iova};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

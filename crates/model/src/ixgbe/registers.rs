@@ -52,6 +52,12 @@ registers! {
     FWSM_VALID = 1 << 15;
     SW_FW_SYNC = 0x10160;
     MREVID = 0x11064;
+    /// The host interface to firmware: its buffer of 256 words, and its control.
+    FLEX_MNG = 0x15800;
+    HICR = 0x15f00;
+    HICR_ENABLE = 1;
+    HICR_COMMAND = 1 << 1;
+    HICR_STATUS_VALID = 1 << 2;
 }
 
 // Interrupts (8.2.3.5).

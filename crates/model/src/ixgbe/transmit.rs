@@ -5,14 +5,14 @@
 //! store, or as a new head (head write-back, 7.2.3.5.2). WTHRESH is ignored: a write-back is made at once. Queues are
 //! served in turn; rate limits and traffic classes are not modelled.
 
-use super::Memory;
 use super::context::{Context, Data, Decoded, Request, decode};
 use super::core::{Core, Faults};
-use super::line::Wire;
 use super::receive::{FCS, SHORTEST};
 use super::registers::*;
 use super::segment::{KeptFlags, insert_tag, ipv4_checksum, l4_checksum, legacy_checksum, segment};
 use super::table::Table;
+use crate::Memory;
+use crate::wire::Wire;
 use ringway_dma::Iova;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

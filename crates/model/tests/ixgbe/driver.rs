@@ -57,6 +57,8 @@ impl Default for Setup {
 #[derive(Debug)]
 pub struct Queue {
     pub ring: Ring<Descriptor>,
+    /// The same descriptors as words: for contexts, and for addresses that no driver should write.
+    pub words: Ring<AtomicU64>,
     pub buffers: Ring<AtomicU64>,
     pub next: u32,
     pub clean: u32,
@@ -96,7 +98,7 @@ pub struct Port {
     pub transmit: Vec<Queue>,
     pub scratch: Ring<AtomicU64>,
     pub scratch_base: (u32, u32),
-    _memory: RingMemory,
+    pub memory: RingMemory,
     pub space: AddressSpace,
 }
 
@@ -159,6 +161,7 @@ impl Port {
             bar.write32(block + 8, setup.descriptors * 16);
             Queue {
                 ring: descriptors.ring(0, setup.descriptors).unwrap(),
+                words: descriptors.ring(0, setup.descriptors * 2).unwrap(),
                 buffers: buffers.ring(0, setup.descriptors * WORDS).unwrap(),
                 next: 0,
                 clean: 0,
@@ -166,8 +169,10 @@ impl Port {
                 base: base.iova().get(),
             }
         };
-        let receive: Vec<Queue> = (0..setup.queues).map(|number| queue(receive_block(number), 0x18)).collect();
-        let transmit: Vec<Queue> = (0..setup.queues).map(|number| queue(transmit_block(number), 0x18)).collect();
+        let receive: Vec<Queue> =
+            (0..setup.queues).map(|number| queue(receive_block(number), 0x18)).collect();
+        let transmit: Vec<Queue> =
+            (0..setup.queues).map(|number| queue(transmit_block(number), 0x18)).collect();
         let block: Block = memory.block(4096).unwrap();
         let base = block.base(0).unwrap();
         let mut port = Self {
@@ -178,7 +183,7 @@ impl Port {
             transmit,
             scratch: block.ring(0, 512).unwrap(),
             scratch_base: (base.low(), base.high()),
-            _memory: memory,
+            memory,
             space,
         };
         port.enable(&setup);
@@ -258,7 +263,19 @@ impl Port {
         queue.next = queue.next.wrapping_add(1);
     }
 
-    /// Puts a context descriptor. Its first word is no address, so it is copied from memory by the buffers' own words.
+    /// Puts a descriptor word by word, without telling the device.
+    pub fn push_words(&mut self, queue: usize, first: u64, second: u64) {
+        let queue = &mut self.transmit[queue];
+        queue.words.at(queue.next * 2).store(first, Ordering::Relaxed);
+        queue.words.at(queue.next * 2 + 1).store(second, Ordering::Release);
+        queue.next = queue.next.wrapping_add(1);
+    }
+
+    /// Moves the device until it has nothing left to do.
+    pub fn settle(&mut self) {
+        while self.device.step() > 0 {}
+    }
+
     pub fn ring_transmit(&self, queue: usize) {
         let queue = &self.transmit[queue];
         queue.doorbell.ring(queue.next & queue.ring.mask());

@@ -10,6 +10,11 @@ use crate::tool;
 
 /// Pings until one answer comes, or fails when time is up: waits for the path to be there.
 pub fn until_answered(from: &Wire, to: &Wire, limit: Duration) -> Result<()> {
+    address_until_answered(from, to.host_address(), limit)
+}
+
+/// The same, to any Internet address.
+pub fn address_until_answered(from: &Wire, to: &str, limit: Duration) -> Result<()> {
     let end = Instant::now() + limit;
     loop {
         let said = ping(from, to, &["-c", "1", "-W", "1"])?;
@@ -24,6 +29,11 @@ pub fn until_answered(from: &Wire, to: &Wire, limit: Duration) -> Result<()> {
 
 /// Sends that many requests of that many data bytes, one after the other's answer; all must be answered.
 pub fn without_loss(from: &Wire, to: &Wire, count: u32, size: u32) -> Result<()> {
+    address_without_loss(from, to.host_address(), count, size)
+}
+
+/// The same, to any Internet address.
+pub fn address_without_loss(from: &Wire, to: &str, count: u32, size: u32) -> Result<()> {
     // "-A" sends the next request as soon as the answer to the last has come.
     let said = ping(from, to, &["-A", "-c", &count.to_string(), "-s", &size.to_string(), "-W", "10"])?;
     let wanted = format!("{count} packets transmitted, {count} packets received, 0% packet loss");
@@ -35,7 +45,8 @@ pub fn without_loss(from: &Wire, to: &Wire, count: u32, size: u32) -> Result<()>
 
 /// Sends that many requests twenty a second, and doesn't ask how many were answered.
 pub fn flood(from: &Wire, to: &Wire, count: u32) -> Result<()> {
-    ping(from, to, &["-i", "0.05", "-c", &count.to_string(), "-s", "200", "-W", "1"]).map(|_| ())
+    ping(from, to.host_address(), &["-i", "0.05", "-c", &count.to_string(), "-s", "200", "-W", "1"])
+        .map(|_| ())
 }
 
 /// Requests that go on in the background until this is dropped.
@@ -67,8 +78,7 @@ pub fn background_flood(from: &Wire, to: &Wire) -> Result<Flood> {
     Ok(Flood { child })
 }
 
-fn ping(from: &Wire, to: &Wire, arguments: &[&str]) -> Result<String> {
-    let target = to.host_address();
+fn ping(from: &Wire, target: &str, arguments: &[&str]) -> Result<String> {
     from.namespace.within(|| {
         let output = tool::run(from.busybox("ping").args(arguments).arg(target))
             .map_err(|error| anyhow!("cannot ping {target}: {error}"))?;

@@ -46,6 +46,30 @@ pub fn with_matching_hash(from: &Wire, to: &Wire, bytes: u64) -> Result<Duration
     Ok(start.elapsed())
 }
 
+/// Sends that many bytes from the wire's end to a program that listens at an address; the hash of what was sent.
+pub fn deliver(from: &Wire, to: &str, port: u16, bytes: u64, limit: Duration) -> Result<String> {
+    let stream = from.namespace.within(|| connect_soon(to, port, limit))?;
+    send(stream, bytes).context("sending over TCP")
+}
+
+/// Takes what a program that listens at an address sends to the wire's end; the hash of what came.
+pub fn fetch(to: &Wire, from: &str, port: u16, limit: Duration) -> Result<String> {
+    let mut stream = to.namespace.within(|| connect_soon(from, port, limit))?;
+    let (_, hash) = read_all(&mut stream).context("receiving over TCP")?;
+    Ok(hash)
+}
+
+/// Connects as soon as somebody listens.
+fn connect_soon(address: &str, port: u16, limit: Duration) -> Result<TcpStream> {
+    let end = Instant::now() + limit;
+    loop {
+        match connect(&(address.to_owned(), port)) {
+            Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(100)),
+            outcome => return outcome,
+        }
+    }
+}
+
 fn connect(address: &(String, u16)) -> Result<TcpStream> {
     let address = format!("{}:{}", address.0, address.1);
     TcpStream::connect_timeout(&address.parse()?, STALL)
@@ -75,6 +99,10 @@ fn send(mut stream: TcpStream, bytes: u64) -> Result<String> {
 
 fn receive(listener: &TcpListener) -> Result<(u64, String)> {
     let (mut stream, _) = listener.accept()?;
+    read_all(&mut stream)
+}
+
+fn read_all(stream: &mut TcpStream) -> Result<(u64, String)> {
     stream.set_read_timeout(Some(STALL))?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 65_536];
