@@ -49,7 +49,11 @@ fn master_disable_is_acknowledged_in_status() {
     bar.write32(CTRL, 1 << 2);
     assert_eq!(bar.read32(STATUS) & 1 << 19, 0);
     bar.write32(CTRL, 1 << 26 | 1 << 2);
-    assert_ne!(bar.read32(STATUS) & 1 << 19, 0, "a reset ends it, also one that was asked for with the bit still set");
+    assert_ne!(
+        bar.read32(STATUS) & 1 << 19,
+        0,
+        "a reset ends it, also one that was asked for with the bit still set"
+    );
 }
 
 #[test]
