@@ -4,6 +4,7 @@ mod cache;
 mod checks;
 mod debian;
 mod lab;
+mod ovs;
 mod tool;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ enum Command {
     /// The lab's second half, which it starts itself
     #[command(hide = true)]
     LabInside(lab::InsideArgs),
+    /// Compares the flow parser with Open vSwitch's own, and runs Open vSwitch with ours
+    Ovs(ovs::OvsArgs),
     #[command(flatten)]
     Binding(binding::Command),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => checks::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::LabInside(arguments) => lab::run_inside(&arguments),
+        Command::Ovs(arguments) => ovs::run(&arguments),
         Command::Binding(command) => {
             Ok(command.run(&binding::Context::new("cargo xtask", binding::Elevation::Sudo)))
         }

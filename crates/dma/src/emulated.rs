@@ -64,7 +64,8 @@ pub struct DeviceView {
     activity: Arc<Activity>,
     generation: u64,
     entries: Vec<Entry>,
-    last: usize,
+    /// Where the last accesses were: to rings, and to buffers.
+    last: [usize; 2],
     /// Another process's memory instead of an emulated space's.
     external: Option<Arc<RwLock<Table>>>,
 }
@@ -73,7 +74,7 @@ impl DeviceView {
     pub(crate) fn new(emulation: &Arc<Emulation>) -> Self {
         let activity = emulation.views.join();
         let emulation = Arc::clone(emulation);
-        Self { emulation, activity, generation: 0, entries: Vec::new(), last: 0, external: None }
+        Self { emulation, activity, generation: 0, entries: Vec::new(), last: [0; 2], external: None }
     }
 
     /// A view of another process's memory (see `external.rs`).
@@ -168,7 +169,7 @@ pub struct Burst<'a> {
     emulation: &'a Emulation,
     generation: &'a mut u64,
     entries: &'a mut Vec<Entry>,
-    last: &'a mut usize,
+    last: &'a mut [usize; 2],
     activity: &'a Activity,
     /// From the first access to a buffer on.
     inside: Option<Inside<'a>>,
@@ -237,6 +238,26 @@ impl Burst<'_> {
         self.atomic(iova, false, |place| {
             // SAFETY: as in `load_u16`.
             unsafe { AtomicU64::from_ptr(place.cast()) }.load(Ordering::Acquire)
+        })
+    }
+
+    /// Reads sixteen bytes, at a multiple of eight, as two atomic accesses in this order: a descriptor.
+    ///
+    /// # Errors
+    /// A [`Fault`].
+    #[inline]
+    pub fn load_u64_pair(&mut self, iova: Iova) -> Result<[u64; 2], Fault> {
+        let bytes = 2 * size_of::<u64>();
+        if !iova.get().is_multiple_of(size_of::<u64>() as u64) {
+            return Err(Fault::Misaligned { iova, bytes });
+        }
+        self.access(iova, bytes, |place| {
+            let place = place.cast::<u64>();
+            // SAFETY: `access` checked both words from `place`, which is aligned; everyone uses atomics on them.
+            unsafe {
+                let first = AtomicU64::from_ptr(place).load(Ordering::Acquire);
+                [first, AtomicU64::from_ptr(place.add(1)).load(Ordering::Acquire)]
+            }
         })
     }
 
@@ -311,7 +332,7 @@ impl Burst<'_> {
         let entries = self.emulation.entries.read().unwrap_or_else(PoisonError::into_inner);
         *self.generation = self.emulation.generation.load(Ordering::Relaxed);
         self.entries.clone_from(&entries);
-        *self.last = 0;
+        *self.last = [0; 2];
     }
 }
 
@@ -321,21 +342,29 @@ impl Drop for DeviceView {
     }
 }
 
-/// The entry that holds the range, tried first where the last access was.
+/// The entry that holds the range, tried first where the last accesses were.
 #[inline]
-fn find<'a>(entries: &'a [Entry], last: &mut usize, iova: Iova, bytes: usize) -> Option<(&'a Entry, usize)> {
+fn find<'a>(
+    entries: &'a [Entry],
+    last: &mut [usize; 2],
+    iova: Iova,
+    bytes: usize,
+) -> Option<(&'a Entry, usize)> {
     let within = |entry: &Entry| {
         let offset = usize::try_from(iova.get().checked_sub(entry.iova)?).ok()?;
         (offset.checked_add(bytes)? <= entry.memory.size()).then_some(offset)
     };
-    if let Some(entry) = entries.get(*last)
-        && let Some(offset) = within(entry)
-    {
-        return Some((entry, offset));
+    for &index in last.iter() {
+        if let Some(entry) = entries.get(index)
+            && let Some(offset) = within(entry)
+        {
+            return Some((entry, offset));
+        }
     }
     let index = entries.partition_point(|entry| entry.iova <= iova.get()).checked_sub(1)?;
     let entry = entries.get(index)?;
     let offset = within(entry)?;
-    *last = index;
+    let [ring, buffers] = last;
+    *if entry.lent.is_none() { ring } else { buffers } = index;
     Some((entry, offset))
 }

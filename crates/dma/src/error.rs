@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// The address space has no room.
     #[error(
-        "no room for {bytes} bytes in the address space: {free} of {total} addressable bytes are free, in pieces too small"
+        "no room for {bytes} bytes in the address space: {free} of {total} addressable bytes are free, but not enough in one piece; make pools or rings smaller"
     )]
     Exhausted {
         /// The size asked for.

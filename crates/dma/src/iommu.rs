@@ -43,6 +43,7 @@ pub struct Mapping<'a> {
 /// - After `map` returned `Ok`, exactly the memory of that mapping is reachable at its addresses; after `Err`,
 ///   nothing of it is.
 /// - After `unmap` returned `Ok`, no device reaches the range any more: the memory may be given to anyone.
+/// - A call that unwinds counts as one whose outcome isn't known: the memory is then kept for ever.
 /// - `limits` names only addresses that don't mean anything else to a device (no MSI window, no reserved region).
 pub unsafe trait Iommu: Any + Send + Sync + std::fmt::Debug {
     /// What can be mapped, as it is now: ranges may shrink when a device joins.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! What safe code can't do with these types: write an address into a descriptor from an integer, free memory
-//! while a device reaches it, or reach a buffer from the device's side while the program holds it.
+//! while a device reaches it, or reach a buffer from the device's side of a software table while the program holds it.
 //!
 //! ```
 //! use ringway_dma::{AddressSpace, Descriptor, Placement, RingMemory};

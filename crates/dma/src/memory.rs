@@ -4,7 +4,7 @@
 //! another process can be handed the file. `vm-memory` owns the mapping.
 
 use crate::Error;
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::Advice;
 use std::fs::File;
 use std::io;
@@ -89,8 +89,12 @@ fn map(bytes: usize, pages: PageSize, numa_node: Option<u32>) -> Result<MmapRegi
         PageSize::Huge2M => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
         PageSize::Huge1G => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
     };
-    let file = memfd_create(c"ringway", MemfdFlags::CLOEXEC | kind).map_err(|errno| failed(errno.into()))?;
+    let file = memfd_create(c"ringway", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | kind)
+        .map_err(|errno| failed(errno.into()))?;
     ftruncate(&file, length as u64).map_err(|errno| failed(errno.into()))?;
+    // Whoever is handed the file can't take pages away from under this process (it would get SIGBUS).
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+        .map_err(|errno| failed(errno.into()))?;
     // Not MAP_NORESERVE: huge pages are then reserved here, or refused here, not by a signal later.
     let region = MmapRegion::build(
         Some(FileOffset::new(File::from(file), 0)),
@@ -159,6 +163,14 @@ mod tests {
     fn no_bytes_and_too_many_are_refused() {
         assert!(matches!(allocate(0, Placement::default()), Err(Error::Size { .. })));
         assert!(allocate(usize::MAX, Placement::default()).is_err());
+    }
+
+    #[test]
+    fn whoever_has_the_file_can_not_shrink_it() {
+        let (region, _) = allocate(8192, Placement::default()).unwrap();
+        let file = region.file_offset().unwrap().file();
+        assert!(file.set_len(4096).is_err() && file.set_len(1 << 20).is_err());
+        assert_eq!(file.metadata().unwrap().len(), 8192);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! A ring hands out elements by masked index, so no index is out of bounds and none is checked. Elements are
 //! atomics: a device changes them at any time, and what is read from them is a claim to be checked (rule 3).
 //! Which words say where memory is, is part of the element's type: an [`AddressWord`] takes addresses of lent
-//! buffers and of ring memory, never an integer. This module knows no device; drivers give the words their
+//! buffers and of ring memory, never an integer. Rings of one block may overlap, and a device may access a word in
+//! other sizes than the driver: the language doesn't say what atomics of different sizes do in one place, every
+//! processor does (see `copy.rs`). This module knows no device; drivers give the words their
 //! meaning.
 
 use crate::region::Region;
@@ -239,6 +241,16 @@ impl<E: Element> Ring<E> {
         unsafe { self.base.add((index & self.mask) as usize).as_ref() }
     }
 
+    /// The elements from `index` (modulo the ring's size) to the end of the ring: never none.
+    #[inline(always)]
+    pub fn run(&self, index: u32) -> &[E] {
+        let start = (index & self.mask) as usize;
+        let count = (self.mask as usize).wrapping_add(1).wrapping_sub(start);
+        // SAFETY: as in `at`, for all elements from there to the last; they are atomics, so shared references to them
+        // may be had while others change them.
+        unsafe { std::slice::from_raw_parts(self.base.add(start).as_ptr(), count) }
+    }
+
     /// The number of elements minus one: `index & mask` is the element's place.
     #[inline(always)]
     pub fn mask(&self) -> u32 {
@@ -274,6 +286,9 @@ mod tests {
         for index in [0u32, 7, 8, 1 << 31, u32::MAX] {
             ring.at(index).word.store(u64::from(index), Ordering::Relaxed);
             assert_eq!(ring.at(index & 7).word.load(Ordering::Relaxed), u64::from(index));
+            let run = ring.run(index);
+            assert_eq!(run.len() as u32, 8 - (index & 7));
+            assert_eq!(run[0].word.load(Ordering::Relaxed), u64::from(index));
         }
     }
 

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "coverage.h"
 #include "dp-packet.h"
 #include "flow.h"
 #include "hash.h"
@@ -115,6 +114,10 @@ _Static_assert(sizeof(struct flow_tnl) == RINGWAY_TUNNEL_SIZE
                && offsetof(struct flow_tnl, metadata.opts) == RINGWAY_TUNNEL_OPTIONS, "struct flow_tnl");
 _Static_assert(FLOW_TNL_F_UDPIF == 1 << 4, "FLOW_TNL_F_UDPIF");
 
+/* Preloading puts the library into every process, a shell among them. In those without Open vSwitch this isn't
+ * there, and nothing calls us. */
+#pragma weak flow_vlan_limit
+
 /* What the Rust half returns: 'Extraction' there. */
 struct ringway_extraction {
     uint16_t l2_pad_size;
@@ -135,8 +138,8 @@ _Static_assert(offsetof(struct dp_packet, l2_5_ofs) == offsetof(struct dp_packet
 enum { RINGWAY_IPV4 = 1, RINGWAY_IPV6 = 2, RINGWAY_TCP = 4, RINGWAY_UDP = 8, RINGWAY_SCTP = 16 };
 
 extern struct ringway_extraction
-ringway_flow_extract(const void *data, size_t size, uint32_t packet_type, uint32_t vlan_limit,
-                     const struct pkt_metadata *, struct miniflow *);
+ringway_flow_extract(const void *data, size_t size, const struct pkt_metadata *, struct miniflow *,
+                     uint32_t vlan_limit, uint32_t packet_type);
 #ifdef __SSE4_2__
 #define RINGWAY_HASH(NAME) NAME##_crc32c
 #else
@@ -265,8 +268,8 @@ ringway_ovs_miniflow_extract(struct dp_packet *packet, struct miniflow *dst)
     __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
 #endif
     struct ringway_extraction found = ringway_flow_extract(packet_data(packet), dp_packet_size(packet),
-                                                           (OVS_FORCE uint32_t) packet->packet_type,
-                                                           (uint32_t) flow_vlan_limit, &packet->md, dst);
+                                                           &packet->md, dst, (uint32_t) flow_vlan_limit,
+                                                           (OVS_FORCE uint32_t) packet->packet_type);
     bool tunnel = is_tunnel(packet);
 
     memcpy((char *) packet + offsetof(struct dp_packet, l2_pad_size), &found, 8);

@@ -31,10 +31,10 @@ unsafe fn packet<'a>(data: *const u8, size: usize) -> &'a [u8] {
 pub unsafe extern "C" fn ringway_flow_extract(
     data: *const u8,
     size: usize,
-    packet_type: u32,
-    vlan_limit: u32,
     metadata: *const Metadata,
     flow: *mut Miniflow<Target>,
+    vlan_limit: u32,
+    packet_type: u32,
 ) -> Extraction {
     // SAFETY: contract of the module, for all three. Metadata and Miniflow are made of integers only, and the
     // parser reads no word of the miniflow before it has written it, so it doesn't matter what they hold.

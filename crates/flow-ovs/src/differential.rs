@@ -15,4 +15,4 @@ pub mod speed;
 
 pub use case::Case;
 pub use compare::{Comparison, Difference, OVER_READ, compare, compare_expanded};
-pub use oracle::target_version;
+pub use oracle::{sizes_agree, target_version};

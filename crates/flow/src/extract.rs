@@ -37,9 +37,9 @@ pub fn extract<L: Layout>(
     flow: &mut Miniflow<L>,
 ) -> Extraction {
     if metadata.is_plain() && packet_type == PacketType::ETHERNET {
-        fast::extract(packet, packet_type, metadata, vlan_limit, flow)
+        fast::extract(packet, metadata, flow, vlan_limit)
     } else {
-        general::extract(packet, packet_type, metadata, vlan_limit, flow)
+        general::extract(packet, metadata, flow, vlan_limit, packet_type)
     }
 }
 
@@ -70,5 +70,5 @@ pub fn extract_by_general_path<L: Layout>(
     vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
 ) -> Extraction {
-    general::extract(packet, packet_type, metadata, vlan_limit, flow)
+    general::extract(packet, metadata, flow, vlan_limit, packet_type)
 }

@@ -4,7 +4,11 @@
 //! fields zero. The accessors give fields as types that can't be confused, in host byte order. It prints in the
 //! two syntaxes of Open vSwitch's tools: [`FlowKey::ofctl`] and [`FlowKey::dpctl`].
 
+mod dpctl;
 mod fields;
+mod ofctl;
+mod text;
+mod tunnel;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -13,6 +17,10 @@ use core::net::IpAddr;
 use crate::layout::{Layout, MAX_WORDS};
 use crate::metadata::PacketType;
 use crate::miniflow::Miniflow;
+
+pub use dpctl::Dpctl;
+pub use ofctl::Ofctl;
+pub use tunnel::TunnelKey;
 
 /// A 48-bit hardware address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +168,18 @@ impl<L: Layout> FlowKey<L> {
     pub(crate) fn has_transport(&self) -> bool {
         self.has_transport
     }
+
+    /// For printing in `ovs-ofctl`'s syntax: `tcp,in_port=1,dl_src=…`.
+    #[must_use]
+    pub fn ofctl(&self) -> Ofctl<'_, L> {
+        Ofctl::new(self)
+    }
+
+    /// For printing in `ovs-dpctl`'s syntax: `in_port(1),eth(src=…`.
+    #[must_use]
+    pub fn dpctl(&self) -> Dpctl<'_, L> {
+        Dpctl::new(self)
+    }
 }
 
 impl<L: Layout> From<&Miniflow<L>> for FlowKey<L> {
@@ -183,3 +203,15 @@ impl<L: Layout> PartialEq for FlowKey<L> {
 }
 
 impl<L: Layout> Eq for FlowKey<L> {}
+
+impl<L: Layout> fmt::Display for FlowKey<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ofctl().fmt(f)
+    }
+}
+
+impl<L: Layout> fmt::Debug for FlowKey<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FlowKey({})", self.ofctl())
+    }
+}

@@ -21,7 +21,7 @@ pub use extract::{extract, extract_batch, extract_by_general_path};
 pub use hash::{
     Crc32c, HashKind, MICROSOFT_KEY, Murmur, Toeplitz, hash_five_tuple_of_flow, hash_five_tuple_of_words,
 };
-pub use key::{FiveTuple, FlowKey, Mac, MplsLabel, ServiceHeader, Vlan};
+pub use key::{Dpctl, FiveTuple, FlowKey, Mac, MplsLabel, Ofctl, ServiceHeader, TunnelKey, Vlan};
 pub use layout::{At, Layout, MAX_PACKET_WORDS, MAX_WORDS, V3_1, V3_5, V3_6, V3_7};
 pub use metadata::{Connection, ConnectionTuple, METADATA_OFFSETS, Metadata, PacketType, VlanLimit};
 pub use miniflow::Miniflow;

@@ -17,6 +17,16 @@ pub(crate) enum Mac {
     X550,
 }
 
+impl Mac {
+    /// The packet buffer that received frames wait in, in KiB (section 8.2.3.8.6 of each datasheet).
+    pub(crate) const fn receive_buffer(self) -> u32 {
+        match self {
+            Self::I82599 => 512,
+            Self::X540 | Self::X550 => 384,
+        }
+    }
+}
+
 /// What is at the other end of the MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Media {

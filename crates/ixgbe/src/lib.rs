@@ -17,11 +17,14 @@
 mod devices;
 mod error;
 mod filters;
+mod i2c;
 mod link;
 mod port;
 mod receive;
 mod registers;
 mod reset;
+mod running;
+mod semaphore;
 mod sfp;
 mod start;
 mod statistics;

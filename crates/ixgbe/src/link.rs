@@ -6,43 +6,55 @@ use crate::sfp::{self, Module};
 use ringway_port::Link;
 
 /// Starts to bring the link up. It comes when it comes; [`read`] tells.
-pub(crate) fn bring_up(registers: &Registers, device: Device) {
+pub(crate) fn bring_up(registers: &Registers, device: Device, module: Option<&Module>) {
     match device.media {
         // The firmware does it, and has begun with the reset.
         Media::Copper => {}
         Media::Backplane => registers.set(register::AUTOC, register::AUTOC_RESTART),
         Media::Fibre => {
             registers.clear(register::ESDP, register::ESDP_LASER_OFF);
-            let mode = registers.read(register::AUTOC) & !register::AUTOC_LINK_MODE;
-            registers.write(
-                register::AUTOC,
-                mode | register::AUTOC_LINK_MODE_10G_SERIAL | register::AUTOC_RESTART,
-            );
+            let mode = if module.is_some_and(Module::is_gigabit) {
+                register::AUTOC_LINK_MODE_1G
+            } else {
+                register::AUTOC_LINK_MODE_10G_SERIAL
+            };
+            let others = registers.read(register::AUTOC) & !register::AUTOC_LINK_MODE;
+            registers.write(register::AUTOC, others | mode | register::AUTOC_RESTART);
         }
     }
 }
 
-/// The link as it is now (section 8.2.3.22.20).
-pub(crate) fn read(name: &str, registers: &Registers, device: Device, module: Option<&Module>) -> Link {
+/// The link as it is now (section 8.2.3.22.20). A module that was put in since is noted, and set up.
+pub(crate) fn read(name: &str, registers: &Registers, device: Device, module: &mut Option<Module>) -> Link {
     // The first reading may still say that the link was down for a moment since the last.
     registers.read(register::LINKS);
     let links = registers.read(register::LINKS);
     if links & register::LINKS_UP != 0 {
         return Link::Up { speed: speed(links, device.mac) };
     }
-    let reason = match (device.media, module) {
-        (Media::Fibre, None) => match sfp::identify(name, registers) {
-            Ok(None) => "no SFP+ module in the cage".to_owned(),
-            Ok(Some(module)) => format!("no signal; {module} was put in after the port was opened"),
-            Err(error) => error.to_string(),
-        },
-        (Media::Fibre, Some(module)) => {
-            format!("no signal with the {module}: is the cable in, and the other end up?")
-        }
-        (Media::Copper, _) => "no partner: is the cable in, and the other end up?".to_owned(),
-        (Media::Backplane, _) => "no partner on the backplane".to_owned(),
+    let reason = match device.media {
+        Media::Fibre => without_signal(name, registers, device, module),
+        Media::Copper => "no partner: is the cable in, and the other end up?".to_owned(),
+        Media::Backplane => "no partner on the backplane".to_owned(),
     };
     Link::Down { reason }
+}
+
+fn without_signal(name: &str, registers: &Registers, device: Device, module: &mut Option<Module>) -> String {
+    let found = match sfp::identify(name, registers) {
+        Ok(found) => found,
+        Err(error) => return error.to_string(),
+    };
+    let is_new = found != *module;
+    *module = found;
+    let Some(module) = module else { return "no SFP+ module in the cage".to_owned() };
+    if is_new {
+        if let Err(error) = sfp::set_up(name, registers, module) {
+            return error.to_string();
+        }
+        bring_up(registers, device, Some(module));
+    }
+    format!("no signal with the {module}: is the cable in, and the other end up?")
 }
 
 /// Bits 29:28, in Mbit/s; X550 adds 2.5 and 5 Gbit/s with bit 27.

@@ -1,11 +1,11 @@
 //! The control handle.
 
 use crate::devices::Device;
-use crate::registers::{self as register, Registers};
+use crate::registers as register;
+use crate::running::Running;
 use crate::sfp::Module;
 use crate::statistics::Totals;
-use crate::{Error, filters, link, reset};
-use ringway_pci::Function;
+use crate::{Error, filters, link};
 use ringway_port::{Information, Link, MacAddress, Port, ReceiveCounters, Statistics, TransmitCounters};
 use std::sync::Arc;
 
@@ -24,19 +24,16 @@ pub(crate) struct Control {
     totals: Totals,
     receive: Vec<Arc<ReceiveCounters>>,
     transmit: Vec<Arc<TransmitCounters>>,
-    registers: Registers,
-    function: Arc<Function>,
+    running: Arc<Running>,
 }
 
 impl Control {
     pub(crate) fn new(
-        function: Arc<Function>,
-        registers: Registers,
+        running: Arc<Running>,
         device: Device,
         module: Option<Module>,
         information: Information,
-        receive: Vec<Arc<ReceiveCounters>>,
-        transmit: Vec<Arc<TransmitCounters>>,
+        (receive, transmit): (Vec<Arc<ReceiveCounters>>, Vec<Arc<TransmitCounters>>),
     ) -> Self {
         Self {
             information,
@@ -49,14 +46,13 @@ impl Control {
             totals: Totals::default(),
             receive,
             transmit,
-            registers,
-            function,
+            running,
         }
     }
 
     fn alive(&self) -> Result<(), ringway_port::Error> {
-        if self.registers.is_gone() {
-            return Err(Error::Gone { device: self.function.name().to_owned() }.into());
+        if self.running.registers.is_gone() {
+            return Err(Error::Gone { device: self.running.name().to_owned() }.into());
         }
         Ok(())
     }
@@ -69,11 +65,11 @@ impl Port for Control {
 
     fn link(&mut self) -> Result<Link, ringway_port::Error> {
         self.alive()?;
-        Ok(link::read(self.function.name(), &self.registers, self.device, self.module.as_ref()))
+        Ok(link::read(self.running.name(), &self.running.registers, self.device, &mut self.module))
     }
 
     fn statistics(&mut self) -> Result<Statistics, ringway_port::Error> {
-        self.totals.update(&self.registers);
+        self.totals.update(&self.running.registers);
         let mut statistics = Statistics::default();
         statistics.receive = self.receive.iter().map(|counters| counters.read()).collect();
         statistics.transmit = self.transmit.iter().map(|counters| counters.read()).collect();
@@ -87,16 +83,16 @@ impl Port for Control {
 
     fn set_promiscuous(&mut self, on: bool) -> Result<(), ringway_port::Error> {
         self.alive()?;
-        filters::set_unicast_promiscuous(&self.registers, on);
+        filters::set_unicast_promiscuous(&self.running.registers, on);
         self.promiscuous = on;
-        filters::set_all_multicast(&self.registers, self.promiscuous || self.all_multicast);
+        filters::set_all_multicast(&self.running.registers, self.promiscuous || self.all_multicast);
         Ok(())
     }
 
     fn set_all_multicast(&mut self, on: bool) -> Result<(), ringway_port::Error> {
         self.alive()?;
         self.all_multicast = on;
-        filters::set_all_multicast(&self.registers, self.promiscuous || self.all_multicast);
+        filters::set_all_multicast(&self.running.registers, self.promiscuous || self.all_multicast);
         Ok(())
     }
 
@@ -114,7 +110,7 @@ impl Port for Control {
             return Err(Error::AddressesFull { device: device() }.into());
         };
         *place = Some(address);
-        filters::set_receive_address(&self.registers, entry, Some(address));
+        filters::set_receive_address(&self.running.registers, entry, Some(address));
         Ok(())
     }
 
@@ -125,7 +121,7 @@ impl Port for Control {
             return Err(Error::NoSuchAddress { device: self.information.name.clone(), address }.into());
         };
         *place = None;
-        filters::set_receive_address(&self.registers, entry, None);
+        filters::set_receive_address(&self.running.registers, entry, None);
         Ok(())
     }
 
@@ -135,11 +131,11 @@ impl Port for Control {
         let light = register::LEDCTL_ON | register::LEDCTL_BLINK;
         match (on, self.lights) {
             (true, None) => {
-                self.lights = Some(self.registers.read(register::LEDCTL));
-                self.registers.write(register::LEDCTL, u32::from_le_bytes([light as u8; 4]));
+                self.lights = Some(self.running.registers.read(register::LEDCTL));
+                self.running.registers.write(register::LEDCTL, u32::from_le_bytes([light as u8; 4]));
             }
             (false, Some(before)) => {
-                self.registers.write(register::LEDCTL, before);
+                self.running.registers.write(register::LEDCTL, before);
                 self.lights = None;
             }
             _ => {}
@@ -150,23 +146,14 @@ impl Port for Control {
     fn check(&mut self) -> Result<(), ringway_port::Error> {
         self.alive()?;
         // A counter of 32 bits must be read before it wraps.
-        self.totals.update(&self.registers);
+        self.totals.update(&self.running.registers);
         // Whoever reset the device took the driver's mark away.
-        if self.registers.read(register::CTRL_EXT) & register::CTRL_EXT_DRIVER_LOADED == 0 {
+        if self.running.registers.read(register::CTRL_EXT) & register::CTRL_EXT_DRIVER_LOADED == 0 {
             return Err(ringway_port::Error::Failed {
                 port: self.information.name.clone(),
                 reason: "someone else has reset it".to_owned(),
             });
         }
         Ok(())
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        // Queues may still be in use; interrupts and the link are looked after by nobody any more. The function's own
-        // teardown stops the device for good.
-        reset::mask_interrupts(&self.registers);
-        self.registers.clear(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
     }
 }

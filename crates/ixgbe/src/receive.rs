@@ -3,13 +3,14 @@
 //!
 //! An advanced descriptor holds the buffer's address when it is given to the device (7.1.6.1), and what became of it
 //! when it comes back (7.1.6.2). The ring is always full: each slot taken is given a free buffer at once, and the tail
-//! stays one behind.
+//! stays one behind. A whole frame in one buffer takes the short way, in runs; everything else is `unusual`.
 
 use crate::Error;
-use crate::registers::{self as register, Registers};
+use crate::registers as register;
+use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
 use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
-use ringway_pci::{Doorbell, Function};
+use ringway_pci::Doorbell;
 use ringway_port::{Failure, ReceiveCounters};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ const END_OF_PACKET: u64 = 1 << 1;
 /// Any error of the MAC: such frames are dropped before they get here, unless the device lies.
 const RECEIVE_ERROR: u64 = 1 << 29;
 const LENGTH_SHIFT: u32 = 32;
+/// The second word of a descriptor that the device has not come to.
+const IDLE: u64 = 0;
 
 /// The longest chain of descriptors that a frame may take: 16 KiB in pieces of 1 KiB.
 const MAXIMUM_SEGMENTS: u32 = 16;
@@ -46,6 +49,8 @@ pub(crate) struct ReceiveQueue {
     state: Kept<State>,
     /// The next descriptor to come back.
     next: u32,
+    /// The longest frame in one buffer.
+    capacity: u32,
     tail: Doorbell,
     failure: Failure,
     counters: Arc<ReceiveCounters>,
@@ -55,7 +60,7 @@ pub(crate) struct ReceiveQueue {
 /// The queue's own interrupt: its vector's bit in the mask registers, and the counter behind it.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
-    pub(crate) registers: Registers,
+    pub(crate) running: Arc<Running>,
     pub(crate) bit: u32,
     pub(crate) counter: Arc<OwnedFd>,
 }
@@ -63,17 +68,17 @@ pub(crate) struct Interrupt {
 impl ReceiveQueue {
     /// A queue on `ring`, with a buffer in every slot.
     pub(crate) fn new(
-        function: Arc<Function>,
+        running: &Arc<Running>,
         ring: Ring<Descriptor>,
         tail: Doorbell,
         pool: &Pool,
         interrupt: Option<Interrupt>,
     ) -> Result<Self, Error> {
-        let device = function.name().to_owned();
+        let device = running.name().to_owned();
         let count = ring.count();
-        let buffers = ReceiveBuffers::new(pool, count, 0, function.attachment())
+        let buffers = ReceiveBuffers::new(pool, count, 0, running.function.attachment())
             .map_err(|source| Error::Packet { device: device.clone(), source })?;
-        let keeper: Arc<dyn Keeper> = function;
+        let keeper = Arc::clone(running) as Arc<dyn Keeper>;
         let mut state = Kept::new(State { ring, buffers }, keeper);
         let State { ring, buffers } = &mut *state;
         for slot in 0..count {
@@ -81,9 +86,10 @@ impl ReceiveQueue {
             if !buffers.fill(slot, &descriptor.address) {
                 return Err(Error::PoolTooSmall { device, wanted: count, had: slot });
             }
-            descriptor.word.store(0, Ordering::Relaxed);
+            descriptor.word.store(IDLE, Ordering::Relaxed);
         }
         Ok(Self {
+            capacity: state.buffers.writable(),
             state,
             next: 0,
             tail,
@@ -102,58 +108,71 @@ impl ReceiveQueue {
     pub(crate) fn counters(&self) -> &Arc<ReceiveCounters> {
         &self.counters
     }
-}
 
-impl ringway_port::ReceiveQueue for ReceiveQueue {
-    fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
-        self.failure.check()?;
+    /// Receives until the batch is full or nothing is left that can be received now.
+    #[inline(always)]
+    fn round(&mut self, batch: &mut Batch, bytes: &mut u64) -> Result<Unusual, ringway_port::Error> {
         let State { ring, buffers } = &mut *self.state;
-        let before = batch.len();
         let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
-        let mut outcome = Ok(());
-        let (mut next, mut bytes) = (self.next, 0u64);
-        while round.has_room() {
-            let descriptor = ring.at(next);
-            let word = descriptor.word.load(Ordering::Acquire);
-            let length = (word >> LENGTH_SHIFT) as u16;
-            if word & (DONE | END_OF_PACKET | RECEIVE_ERROR) == DONE | END_OF_PACKET
-                && round.exchange(next, &descriptor.address, length.into()).is_ok()
-            {
-                descriptor.word.store(0, Ordering::Relaxed);
-                next = next.wrapping_add(1);
-                bytes = bytes.wrapping_add(length.into());
-                continue;
-            }
-            match unusual(ring, &mut round, next, word) {
-                Unusual::Nothing => break,
-                Unusual::Starved => {
-                    self.counters.starved();
-                    break;
+        let (mut next, mut sum) = (self.next, *bytes);
+        let outcome = loop {
+            let whole = round.exchange_run(ring, next, IDLE, |word| {
+                let length = (word >> LENGTH_SHIFT) as u16;
+                let is_whole = word & (DONE | END_OF_PACKET | RECEIVE_ERROR) == DONE | END_OF_PACKET;
+                if !is_whole || u32::from(length) > self.capacity {
+                    return None;
                 }
+                sum = sum.wrapping_add(length.into());
+                Some(length.into())
+            });
+            next = next.wrapping_add(whole);
+            if !round.has_room() {
+                break Unusual::Nothing;
+            }
+            if whole != 0 {
+                continue; // A run ends with the ring.
+            }
+            match unusual(ring, &mut round, next) {
                 Unusual::Packet { descriptors, bytes: more } => {
                     next = next.wrapping_add(descriptors);
-                    bytes = bytes.wrapping_add(more);
+                    sum = sum.wrapping_add(more);
                 }
                 Unusual::Dropped { descriptors } => {
                     next = next.wrapping_add(descriptors);
                     self.counters.erroneous(1);
                 }
-                Unusual::Broken(reason) => {
-                    outcome = Err(reason);
-                    break;
-                }
+                end => break end,
             }
-        }
+        };
         drop(round);
-        if next != self.next {
-            self.next = next;
-            self.tail.ring(next.wrapping_sub(1) & ring.mask());
-        }
+        (self.next, *bytes) = (next, sum);
+        Ok(outcome)
+    }
+}
+
+impl ringway_port::ReceiveQueue for ReceiveQueue {
+    fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
+        self.failure.check()?;
+        let (before, first) = (batch.len(), self.next);
+        let mut bytes = 0u64;
+        let outcome = loop {
+            match self.round(batch, &mut bytes)? {
+                Unusual::Starved { wanted } if self.state.buffers.restock(wanted) => {}
+                end => break end,
+            }
+        };
         let received = batch.len().wrapping_sub(before);
-        self.counters.received(received as u64, bytes);
+        if self.next != first {
+            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
+            self.counters.received(received as u64, bytes);
+        }
         match outcome {
-            Ok(()) => Ok(received),
-            Err(reason) => Err(self.failure.set(reason)),
+            Unusual::Broken(reason) => Err(self.failure.set(reason)),
+            Unusual::Starved { .. } => {
+                self.counters.starved();
+                Ok(received)
+            }
+            _ => Ok(received),
         }
     }
 
@@ -166,28 +185,29 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     }
 
     fn enable_interrupt(&mut self) -> bool {
-        if let Some(interrupt) = &self.interrupt {
-            interrupt.registers.write(register::EIMS, interrupt.bit);
-            // A packet that came before the mask was opened raised its cause, and the mask lets it through now. It is
-            // looked for all the same: with moderation the interrupt may be far away.
-            interrupt.registers.flush();
+        if let Some(Interrupt { running, bit, .. }) = &self.interrupt {
+            // Causes of packets that were polled are forgotten, then the mask is opened; the flush brings in what the
+            // device wrote before. A packet from before is found below, one that comes after interrupts.
+            running.registers.write(register::EICR, *bit);
+            running.registers.write(register::EIMS, *bit);
+            running.registers.flush();
         }
         self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE == 0
     }
 
     fn disable_interrupt(&mut self) {
-        if let Some(interrupt) = &self.interrupt {
-            interrupt.registers.write(register::EIMC, interrupt.bit);
+        if let Some(Interrupt { running, bit, .. }) = &self.interrupt {
+            running.registers.write(register::EIMC, *bit);
         }
     }
 }
 
-/// What a descriptor is that is no plain packet.
+/// What the next descriptor is, if it is no packet in one buffer that can be taken at once.
 enum Unusual {
     /// The device has not come so far.
     Nothing,
-    /// A packet waits, but there is no buffer to take its place.
-    Starved,
+    /// A packet waits, but there are too few buffers at hand to take its place.
+    Starved { wanted: usize },
     /// A packet in several descriptors was taken.
     Packet { descriptors: u32, bytes: u64 },
     /// Something that is no packet; its buffers stay in their slots.
@@ -197,10 +217,8 @@ enum Unusual {
 }
 
 #[cold]
-fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32, word: u64) -> Unusual {
-    if word & DONE == 0 {
-        return Unusual::Nothing;
-    }
+#[inline(never)]
+fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32) -> Unusual {
     // How far does the frame go? The device hands out its descriptors in order, and all of them at once or soon.
     let mut descriptors = 0u32;
     let mut wrong = false;
@@ -221,7 +239,7 @@ fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32, word: 
     if !wrong {
         match take(ring, round, next, descriptors) {
             Ok(bytes) => return Unusual::Packet { descriptors, bytes },
-            Err(Refused::NoRoom) => return Unusual::Starved,
+            Err(Refused::NoRoom) => return Unusual::Starved { wanted: descriptors as usize },
             Err(_) => {}
         }
     }
@@ -232,7 +250,7 @@ fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32, word: 
         if !round.relend(slot, &descriptor.address) && !round.give(slot, &descriptor.address) {
             return Unusual::Broken("it damaged a frame while the pool had no buffer left");
         }
-        descriptor.word.store(0, Ordering::Relaxed);
+        descriptor.word.store(IDLE, Ordering::Relaxed);
     }
     Unusual::Dropped { descriptors }
 }
@@ -266,7 +284,7 @@ fn take(
         let slot = next.wrapping_add(n);
         let descriptor = ring.at(slot);
         round.give(slot, &descriptor.address);
-        descriptor.word.store(0, Ordering::Relaxed);
+        descriptor.word.store(IDLE, Ordering::Relaxed);
     }
     Ok(bytes)
 }

@@ -43,6 +43,9 @@ pub(crate) const EERD_START: u32 = 1 << 0;
 pub(crate) const EERD_DONE: u32 = 1 << 1;
 pub(crate) const EERD_ADDRESS_SHIFT: u32 = 2;
 pub(crate) const EERD_DATA_SHIFT: u32 = 16;
+/// Management control (8.2.3.2.4): whether the firmware is done with its configuration of port 0, of port 1.
+pub(crate) const EEMNGCTL: u64 = 0x10110;
+pub(crate) const EEMNGCTL_DONE_PORT0: u32 = 1 << 18;
 /// Software semaphore (8.2.3.4.11).
 pub(crate) const SWSM: u64 = 0x10140;
 pub(crate) const SWSM_SMBI: u32 = 1 << 0;
@@ -50,6 +53,8 @@ pub(crate) const SWSM_SWESMBI: u32 = 1 << 1;
 /// Software-firmware synchronisation (8.2.3.4.13).
 pub(crate) const SW_FW_SYNC: u64 = 0x10160;
 pub(crate) const SW_FW_SYNC_PHY0: u32 = 1 << 1;
+pub(crate) const SW_FW_SYNC_MAC: u32 = 1 << 3;
+/// The firmware's own bit of each.
 pub(crate) const SW_FW_SYNC_FIRMWARE_SHIFT: u32 = 5;
 
 /// Interrupt masks and automatisms (8.2.3.5).
@@ -68,9 +73,9 @@ pub(crate) const IVAR_VALID: u32 = 0x80;
 pub(crate) const fn eitr(vector: u64) -> u64 {
     0x00820 + vector * 4
 }
-/// Interval in units of 2 microseconds in bits 11:3 (8.2.3.5.12); the counter is written too with bit 31.
+/// Interval in units of 2 microseconds in bits 11:3 (8.2.3.5.12). The counter starts at 0 with it.
 pub(crate) const fn eitr_interval(microseconds: u32) -> u32 {
-    ((microseconds / 2) << 3) | (1 << 31)
+    (microseconds / 2) << 3
 }
 
 /// Receive filters (8.2.3.7).
@@ -100,6 +105,11 @@ pub(crate) const RETA_WORDS: u64 = 32;
 pub(crate) const fn reta(word: u64) -> u64 {
     0x05c00 + word * 4
 }
+/// X550: entries 128 to 511 (X550 datasheet, 8.2.2.7).
+pub(crate) const ERETA_WORDS: u64 = 96;
+pub(crate) const fn ereta(word: u64) -> u64 {
+    0x0ee80 + word * 4
+}
 pub(crate) const fn rssrk(word: u64) -> u64 {
     0x05c80 + word * 4
 }
@@ -117,6 +127,10 @@ pub(crate) const fn rdbah(queue: u64) -> u64 {
 pub(crate) const fn rdlen(queue: u64) -> u64 {
     receive_queue(queue, 0x08)
 }
+pub(crate) const fn dca_rxctrl(queue: u64) -> u64 {
+    receive_queue(queue, 0x0c)
+}
+pub(crate) const DCA_RXCTRL_NO_SNOOP: u32 = 1 << 12;
 pub(crate) const fn rdh(queue: u64) -> u64 {
     receive_queue(queue, 0x10)
 }
@@ -137,12 +151,15 @@ pub(crate) const RDRXCTL: u64 = 0x02f00;
 pub(crate) const RDRXCTL_CRC_STRIP: u32 = 1 << 1;
 pub(crate) const RDRXCTL_DMA_INITIALISED: u32 = 1 << 3;
 pub(crate) const RDRXCTL_RSC_FIRST_SIZE: u32 = 0x1f << 17;
+/// Two bits that software has to set, whatever it uses (RSCACKC and FCOE_WRFIX).
+pub(crate) const RDRXCTL_MUST_BE_ONE: u32 = (1 << 25) | (1 << 26);
 pub(crate) const RXCTRL: u64 = 0x03000;
 pub(crate) const RXCTRL_ENABLE: u32 = 1;
 pub(crate) const fn rxpbsize(buffer: u64) -> u64 {
     0x03c00 + buffer * 4
 }
-pub(crate) const RXPBSIZE_ALL: u32 = 512 << 10;
+/// The size is in KiB, from bit 10 on.
+pub(crate) const RXPBSIZE_SHIFT: u32 = 10;
 pub(crate) const SECRXCTRL: u64 = 0x08d00;
 pub(crate) const SECRXCTRL_RECEIVE_DISABLE: u32 = 1 << 1;
 pub(crate) const SECRXSTAT: u64 = 0x08d04;
@@ -197,7 +214,10 @@ pub(crate) const MAXFRS_SHIFT: u32 = 16;
 pub(crate) const AUTOC: u64 = 0x042a0;
 pub(crate) const AUTOC_RESTART: u32 = 1 << 12;
 pub(crate) const AUTOC_LINK_MODE: u32 = 7 << 13;
+pub(crate) const AUTOC_LINK_MODE_1G: u32 = 2 << 13;
 pub(crate) const AUTOC_LINK_MODE_10G_SERIAL: u32 = 3 << 13;
+/// The analogue core (8.2.3.22.25): takes the words of a module's sequence.
+pub(crate) const CORECTL: u64 = 0x14f00;
 pub(crate) const LINKS: u64 = 0x042a4;
 pub(crate) const LINKS_UP: u32 = 1 << 30;
 pub(crate) const LINKS_SPEED_SHIFT: u32 = 28;
@@ -230,8 +250,8 @@ impl Registers {
         self.read(STATUS);
     }
 
-    /// Whether the function is gone: no register of the device ever reads all ones but when nothing answers, and
-    /// the status register has bits that are always zero (8.2.3.1.2).
+    /// Whether the function is gone. What doesn't answer reads as all ones, and the status register has bits that are
+    /// always zero (8.2.3.1.2).
     pub(crate) fn is_gone(&self) -> bool {
         self.read(STATUS) == u32::MAX
     }

@@ -11,17 +11,20 @@ const RESET_LIMIT: Duration = Duration::from_secs(1);
 /// After a reset the device must be left alone for 10 ms (section 4.2.1.6.1).
 const RESET_PAUSE: Duration = Duration::from_millis(10);
 const INITIALISATION_LIMIT: Duration = Duration::from_secs(1);
+/// Firmware that there is has configured the port by then.
+const FIRMWARE_LIMIT: Duration = Duration::from_millis(100);
 
 /// Masks all interrupts, and forgets those that were raised (section 4.6.3.1).
-pub(crate) fn mask_interrupts(registers: &Registers) {
+fn mask_interrupts(registers: &Registers) {
     registers.write(register::EIMC, register::EIMC_ALL);
     registers.flush();
     registers.read(register::EICR);
 }
 
-/// Stops the device's accesses to memory and resets it (section 4.6.3.2).
+/// Stops receiving and the device's accesses to memory, and resets it (section 4.6.3.2).
 pub(crate) fn reset(device: &str, registers: &Registers) -> Result<(), Error> {
     mask_interrupts(registers);
+    registers.clear(register::RXCTRL, register::RXCTRL_ENABLE);
     // Master disable first: a reset with requests pending can hang the device (section 5.2.5.3.2).
     registers.set(register::CTRL, register::CTRL_MASTER_DISABLE);
     let drained = wait::until(device, registers, "finish its accesses to memory", MASTER_LIMIT, || {
@@ -44,14 +47,33 @@ pub(crate) fn reset(device: &str, registers: &Registers) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until the device has read its EEPROM and set up its DMA (section 4.6.3).
+/// The end: the firmware has the port back (section 8.2.3.1.3), and the device is as after power-on.
+pub(crate) fn stop(device: &str, registers: &Registers) -> Result<(), Error> {
+    registers.clear(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
+    reset(device, registers)
+}
+
+/// Waits until the device has read its EEPROM, its firmware is done, and its DMA is set up (section 4.6.3).
 pub(crate) fn wait_for_initialisation(device: &str, registers: &Registers) -> Result<(), Error> {
     wait::until(device, registers, "read its EEPROM", INITIALISATION_LIMIT, || {
         registers.read(register::EEC) & register::EEC_AUTO_READ_DONE != 0
     })?;
+    let done = register::EEMNGCTL_DONE_PORT0 << port(registers);
+    let configured = wait::until(device, registers, "configure its port", FIRMWARE_LIMIT, || {
+        registers.read(register::EEMNGCTL) & done != 0
+    });
+    // A card without management firmware never says so, and there is nothing to wait for.
+    if matches!(configured, Err(Error::Gone { .. })) {
+        return configured;
+    }
     wait::until(device, registers, "initialise its DMA", INITIALISATION_LIMIT, || {
         registers.read(register::RDRXCTL) & register::RDRXCTL_DMA_INITIALISED != 0
     })
+}
+
+/// Which of the card's ports this is: 0 or 1 (section 8.2.3.1.2).
+pub(crate) fn port(registers: &Registers) -> u32 {
+    (registers.read(register::STATUS) >> register::STATUS_LAN_ID_SHIFT) & 1
 }
 
 /// The address that the device took from its EEPROM (section 4.6.4).
@@ -67,7 +89,7 @@ pub(crate) fn address(device: &str, registers: &Registers) -> Result<MacAddress,
 }
 
 /// Reads a word of the EEPROM (section 8.2.3.2.2).
-fn eeprom_word(device: &str, registers: &Registers, word: u16) -> Result<u16, Error> {
+pub(crate) fn eeprom_word(device: &str, registers: &Registers, word: u16) -> Result<u16, Error> {
     registers.write(register::EERD, register::EERD_START | (u32::from(word) << register::EERD_ADDRESS_SHIFT));
     wait::until(device, registers, "read a word of its EEPROM", INITIALISATION_LIMIT, || {
         registers.read(register::EERD) & register::EERD_DONE != 0

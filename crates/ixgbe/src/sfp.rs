@@ -1,30 +1,30 @@
-//! The SFP+ module: what it is, read from its EEPROM over I2C (SFF-8472; 82599 datasheet, section 3.5.5 and 8.2.3.1.5).
-//!
-//! The bus is driven bit by bit: the device has no engine for it. It is shared with the other port's firmware, so it
-//! is used under the PHY semaphore (section 10.5.4).
+//! The SFP+ module: what it is (SFF-8472), and what it asks of the device (82599 datasheet, section 6.4.5).
 
+use crate::i2c::{I2c, PAGE};
 use crate::registers::{self as register, Registers};
-use crate::{Error, wait};
+use crate::semaphore::Semaphore;
+use crate::{Error, reset};
 use std::fmt;
-use std::time::Duration;
 
-/// The module's EEPROM answers at this address (SFF-8472, chapter 4).
-const EEPROM: u8 = 0xa0;
-/// Bytes of its base page that matter here.
-const PAGE: usize = 64;
-/// Half a clock period: 100 kHz and a margin.
-const HALF_PERIOD: Duration = Duration::from_micros(6);
-const SEMAPHORE_LIMIT: Duration = Duration::from_secs(1);
+/// The word of the EEPROM that points to the modules' sequences, and the most that are looked at: entries of the list,
+/// words of a sequence. Those on cards have fewer; a damaged EEPROM might never end.
+const SEQUENCES: u16 = 0x2b;
+const MAXIMUM_ENTRIES: u16 = 32;
+const MAXIMUM_WORDS: u16 = 512;
+/// Ends lists and sequences, and stands for pointers to nothing.
+const END: u16 = 0xffff;
+/// How often a module is asked. Some need time after they are put in.
+const ATTEMPTS: u32 = 3;
 
 /// An SFP+ module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Module {
-    /// What kind it is: `10GBASE-SR`, `direct attach`.
-    pub kind: &'static str,
+pub(crate) struct Module {
+    /// What kind it is: `10GBASE-SR`, `passive direct attach`.
+    kind: &'static str,
     /// Who made it.
-    pub vendor: String,
+    vendor: String,
     /// The maker's part number.
-    pub part: String,
+    part: String,
 }
 
 impl fmt::Display for Module {
@@ -35,7 +35,7 @@ impl fmt::Display for Module {
 
 impl Module {
     /// From the first bytes of the module's EEPROM (SFF-8472, table 4-1).
-    pub(crate) fn parse(page: &[u8; PAGE]) -> Self {
+    fn parse(page: &[u8; PAGE]) -> Self {
         let text = |range: std::ops::Range<usize>| {
             let bytes = page.get(range).unwrap_or_default();
             let printable = bytes.iter().filter(|byte| (0x20..0x7f).contains(*byte));
@@ -47,6 +47,7 @@ impl Module {
             0x03 if cable & 0x08 != 0 => "active direct attach",
             0x03 if ten_gigabit & 0x10 != 0 => "10GBASE-SR",
             0x03 if ten_gigabit & 0x20 != 0 => "10GBASE-LR",
+            0x03 if ten_gigabit & 0x40 != 0 => "10GBASE-LRM",
             0x03 if ten_gigabit & 0x80 != 0 => "10GBASE-ER",
             0x03 if one_gigabit & 0x01 != 0 => "1000BASE-SX",
             0x03 if one_gigabit & 0x02 != 0 => "1000BASE-LX",
@@ -56,152 +57,76 @@ impl Module {
         };
         Self { kind, vendor: text(20..36), part: text(40..56) }
     }
+
+    /// Whether it is for 1 Gbit/s only.
+    pub(crate) fn is_gigabit(&self) -> bool {
+        self.kind.starts_with("1000BASE")
+    }
+
+    /// The number of its sequence in the EEPROM's list: one for passive cables, one for all that is optical or active,
+    /// for each port.
+    fn sequence(&self, port: u32) -> u16 {
+        let first = if self.kind == "passive direct attach" { 3 } else { 5 };
+        first + port as u16
+    }
 }
 
-/// Reads the module; `None` where the cage is empty.
+/// Whether the page's sum is right (SFF-8472, section 8.1).
+fn is_intact(page: &[u8; PAGE]) -> bool {
+    let [data @ .., check] = page;
+    data.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) == *check
+}
+
+/// Reads the module; `None` where the cage is empty. The bus says whether it is, since not every board wires the pin.
 pub(crate) fn identify(device: &str, registers: &Registers) -> Result<Option<Module>, Error> {
-    if registers.read(register::ESDP) & register::ESDP_MODULE_PRESENT == 0 {
-        return Ok(None);
-    }
-    let guard = Semaphore::take(device, registers)?;
-    let page = I2c { registers }.read_page().ok_or_else(|| Error::Module { device: device.to_owned() });
-    drop(guard);
-    Ok(Some(Module::parse(&page?)))
-}
-
-/// The PHY of this port, kept from the firmware and the other port (section 10.5.4).
-struct Semaphore<'a> {
-    registers: &'a Registers,
-    bit: u32,
-}
-
-impl<'a> Semaphore<'a> {
-    fn take(device: &str, registers: &'a Registers) -> Result<Self, Error> {
-        let port = (registers.read(register::STATUS) >> register::STATUS_LAN_ID_SHIFT) & 1;
-        let bit = register::SW_FW_SYNC_PHY0 << port;
-        let others = bit | (bit << register::SW_FW_SYNC_FIRMWARE_SHIFT);
-        wait::until(device, registers, "let go of the PHY semaphore", SEMAPHORE_LIMIT, || {
-            with_sync_register(registers, |held| if held & others == 0 { Some(held | bit) } else { None })
-        })?;
-        Ok(Self { registers, bit })
-    }
-}
-
-impl Drop for Semaphore<'_> {
-    fn drop(&mut self) {
-        // Without the lock on the register the bit is cleared all the same: better than keeping the bus for ever.
-        if !with_sync_register(self.registers, |held| Some(held & !self.bit)) {
-            self.registers.clear(register::SW_FW_SYNC, self.bit);
+    let _guard = Semaphore::take(device, registers, register::SW_FW_SYNC_PHY0 << reset::port(registers))?;
+    let mut found = None;
+    for _ in 0..ATTEMPTS {
+        found = I2c { registers }.read_page().or(found);
+        // A sum that stays wrong is the maker's.
+        if found.as_ref().is_some_and(is_intact) {
+            break;
         }
     }
-}
-
-/// Changes the synchronisation register under its own two locks: among software, and against firmware (section
-/// 10.5.4). `false`: a lock is held by another, or there was nothing to change.
-fn with_sync_register(registers: &Registers, change: impl FnOnce(u32) -> Option<u32>) -> bool {
-    // Reading SMBI sets it: whoever reads 0 has it.
-    if registers.read(register::SWSM) & register::SWSM_SMBI != 0 {
-        return false;
+    match found {
+        Some(page) => Ok(Some(Module::parse(&page))),
+        None if registers.is_gone() => Err(Error::Gone { device: device.to_owned() }),
+        None if registers.read(register::ESDP) & register::ESDP_MODULE_PRESENT == 0 => Ok(None),
+        None => Err(Error::Module { device: device.to_owned() }),
     }
-    registers.set(register::SWSM, register::SWSM_SWESMBI);
-    let mut changed = false;
-    if registers.read(register::SWSM) & register::SWSM_SWESMBI != 0
-        && let Some(value) = change(registers.read(register::SW_FW_SYNC))
-    {
-        registers.write(register::SW_FW_SYNC, value);
-        changed = true;
+}
+
+/// Sets the analogue core up for a module, with the words that the EEPROM has for its kind. Without any, what the
+/// device came up with stays.
+pub(crate) fn set_up(device: &str, registers: &Registers, module: &Module) -> Result<(), Error> {
+    let word = |place: u16| reset::eeprom_word(device, registers, place);
+    let is_nothing = |pointer: u16| pointer == 0 || pointer == END;
+    let wanted = module.sequence(reset::port(registers));
+    let list = word(SEQUENCES)?;
+    if is_nothing(list) {
+        return Ok(());
     }
-    registers.clear(register::SWSM, register::SWSM_SMBI | register::SWSM_SWESMBI);
-    changed
-}
-
-/// The two wires. Both are open-drain: 1 lets go, and something else may hold the wire low.
-struct I2c<'a> {
-    registers: &'a Registers,
-}
-
-impl I2c<'_> {
-    /// The base page: a dummy write sets the place to 0, then everything is read in one go (SFF-8472, chapter 4).
-    fn read_page(&self) -> Option<[u8; PAGE]> {
-        let mut page = [0; PAGE];
-        self.start();
-        let answered = self.send(EEPROM) && self.send(0) && {
-            self.start();
-            self.send(EEPROM | 1)
-        };
-        if answered {
-            let last = PAGE - 1;
-            for (index, byte) in page.iter_mut().enumerate() {
-                *byte = self.receive(index != last);
+    // Behind the list's length: pairs of kind and pointer.
+    for entry in (0..MAXIMUM_ENTRIES).map(|entry| list.wrapping_add(1 + entry * 2)) {
+        let kind = word(entry)?;
+        if kind == END {
+            break;
+        }
+        let sequence = word(entry.wrapping_add(1))?;
+        if kind == wanted && !is_nothing(sequence) {
+            let _guard = Semaphore::take(device, registers, register::SW_FW_SYNC_MAC)?;
+            for place in 1..MAXIMUM_WORDS {
+                let value = word(sequence.wrapping_add(place))?;
+                if value == END {
+                    break;
+                }
+                registers.write(register::CORECTL, value.into());
+                registers.flush();
             }
-        }
-        self.stop();
-        answered.then_some(page)
-    }
-
-    fn clock(&self, high: bool) {
-        self.wire(register::I2CCTL_CLOCK_OUT, high);
-        // A module may hold the clock low while it thinks; none may do so for long.
-        for _ in 0..100 {
-            if !high || self.registers.read(register::I2CCTL) & register::I2CCTL_CLOCK_IN != 0 {
-                break;
-            }
-            std::thread::sleep(HALF_PERIOD);
+            break;
         }
     }
-
-    fn data(&self, high: bool) {
-        self.wire(register::I2CCTL_DATA_OUT, high);
-    }
-
-    fn wire(&self, bit: u32, high: bool) {
-        if high {
-            self.registers.set(register::I2CCTL, bit)
-        } else {
-            self.registers.clear(register::I2CCTL, bit)
-        }
-        std::thread::sleep(HALF_PERIOD);
-    }
-
-    fn start(&self) {
-        self.data(true);
-        self.clock(true);
-        self.data(false);
-        self.clock(false);
-    }
-
-    fn stop(&self) {
-        self.data(false);
-        self.clock(true);
-        self.data(true);
-    }
-
-    /// Sends a byte; whether it was acknowledged.
-    fn send(&self, byte: u8) -> bool {
-        for bit in (0..8).rev() {
-            self.data(byte >> bit & 1 != 0);
-            self.clock(true);
-            self.clock(false);
-        }
-        !self.receive_bit()
-    }
-
-    /// Receives a byte and acknowledges it, if more is wanted.
-    fn receive(&self, more: bool) -> u8 {
-        let byte = (0..8).fold(0u8, |byte, _| (byte << 1) | u8::from(self.receive_bit()));
-        self.data(!more);
-        self.clock(true);
-        self.clock(false);
-        byte
-    }
-
-    fn receive_bit(&self) -> bool {
-        self.data(true);
-        self.clock(true);
-        let bit = self.registers.read(register::I2CCTL) & register::I2CCTL_DATA_IN != 0;
-        self.clock(false);
-        bit
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
 //! Bringing the device up, in the order of the datasheet (82599 datasheet, section 4.6.3).
 //!
-//! Whatever fails on the way: rings and buffers are with the function's keeper, the function is stopped and reset when
-//! its last handle goes, and only then is memory given back.
+//! Whatever fails on the way: rings and buffers are with their keeper, the device is stopped and reset when the last
+//! handle goes (`running`), and only then is memory given back.
 
-use crate::devices::{Device, Media};
+use crate::devices::{Device, Mac, Media};
 use crate::port::Control;
 use crate::receive::{Interrupt, ReceiveQueue};
 use crate::registers::{self as register, Registers};
+use crate::running::Running;
 use crate::statistics::Totals;
 use crate::transmit::TransmitQueue;
 use crate::{Error, filters, link, reset, sfp, wait};
-use ringway_dma::{Block, Descriptor, Placement, Ring, RingMemory};
-use ringway_packet::{HEADROOM, Pool};
+use ringway_dma::{Descriptor, Placement, Ring, RingBase, RingMemory};
+use ringway_packet::Pool;
 use ringway_pci::{Function, Width};
 use ringway_port::{Information, Opened, PortOptions};
 use std::ops::RangeInclusive;
@@ -32,6 +33,8 @@ const ORDINARY_FRAME: u32 = 1514;
 /// What a MAC of the family takes (section 8.2.3.22.13).
 const LARGEST_FRAME: u32 = 9728;
 const FCS: u32 = 4;
+/// A VLAN tag comes on top of the longest frame (section 8.2.3.22.13).
+const TAG: u32 = 4;
 /// Interrupts come at most this often a queue, until told otherwise.
 const MODERATION_MICROSECONDS: u32 = 20;
 
@@ -42,12 +45,6 @@ const RSS_KEY: [u8; 40] = [
     0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 ];
 
-/// One direction's queue before it has a driver: its ring, told to the device.
-struct Prepared {
-    ring: Ring<Descriptor>,
-    tail: ringway_pci::Doorbell,
-}
-
 /// Takes the device from whatever it was doing to receiving and sending.
 pub(crate) fn open(
     function: Function,
@@ -55,72 +52,72 @@ pub(crate) fn open(
     pool: &Pool,
     options: &PortOptions,
 ) -> Result<Opened, Error> {
-    let function = Arc::new(function);
-    let name = function.name().to_owned();
-    check(&name, options)?;
+    check(function.name(), options)?;
     let registers = Registers(function.bar(0, 0, register::LENGTH)?);
+    let running = Arc::new(Running { registers, function });
+    let (name, registers) = (running.name(), &running.registers);
 
-    reset::reset(&name, &registers)?;
-    reset::wait_for_initialisation(&name, &registers)?;
-    let address = reset::address(&name, &registers)?;
-    let module = if device.media == Media::Fibre { sfp::identify(&name, &registers)? } else { None };
-    let firmware = reset::firmware(&name, &registers)?;
-    Totals::clear(&registers);
-
-    initialise_receive(&name, &registers, options)?;
-    filters::initialise(&registers, address);
-    initialise_transmit(&registers);
-    let interrupts = connect_interrupts(&function, &registers, options)?;
-
-    // The device must reach memory before it fetches descriptors (section 4.6.7: enabling a queue does).
-    function.set_bus_master(true)?;
-    let mut receive = Vec::new();
-    let mut rings = Rings::allocate(&function, options)?;
-    for (queue, interrupt) in (0..u64::from(options.receive_queues)).zip(interrupts) {
-        let prepared = prepare_receive(&function, &registers, queue, options, pool, &mut rings)?;
-        let queue_driver =
-            ReceiveQueue::new(Arc::clone(&function), prepared.ring, prepared.tail, pool, interrupt)?;
-        enable_queue(&name, &registers, register::rxdctl(queue), "enable a receive queue")?;
-        queue_driver.publish();
-        receive.push(queue_driver);
-    }
-    let mut transmit = Vec::new();
-    for queue in 0..u64::from(options.transmit_queues) {
-        let prepared = prepare_transmit(&function, &registers, queue, options, &mut rings)?;
-        enable_queue(&name, &registers, register::txdctl(queue), "enable a transmit queue")?;
-        transmit.push(TransmitQueue::new(
-            Arc::clone(&function),
-            prepared.ring,
-            prepared.tail,
-            std::slice::from_ref(pool),
-        )?);
-    }
-    enable_receive(&name, &registers)?;
-    link::bring_up(&registers, device);
-    // The firmware hands the port over (section 8.2.3.1.3).
-    registers.set(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
-
-    let mut information = Information::new(name, "ixgbe", device.name.to_owned(), address);
-    information.numa_node = function.identity().numa_node;
+    reset::reset(name, registers)?;
+    reset::wait_for_initialisation(name, registers)?;
+    let mut information =
+        Information::new(name.to_owned(), "ixgbe", device.name.to_owned(), reset::address(name, registers)?);
+    information.numa_node = running.function.identity().numa_node;
     information.maximum_frame = options.maximum_frame;
-    information.firmware = Some(firmware);
+    // X540 and X550 keep their words behind other locks, and tell nothing else that is needed here.
+    if device.mac == Mac::I82599 {
+        information.firmware = Some(reset::firmware(name, registers)?);
+    }
+    let module = if device.media == Media::Fibre { take_module(name, registers)? } else { None };
     if let Some(module) = &module {
         information.model = format!("{} with {module}", device.name);
     }
-    let control = Control::new(
-        function,
-        registers,
-        device,
-        module,
-        information,
+    link::bring_up(registers, device, module.as_ref());
+    Totals::clear(registers);
+
+    initialise_receive(name, registers, device.mac, options)?;
+    filters::initialise(registers, information.mac);
+    initialise_transmit(registers);
+    let interrupts = connect_interrupts(&running, options)?;
+
+    // The device must reach memory before it fetches descriptors (section 4.6.7: enabling a queue does).
+    running.function.set_bus_master(true)?;
+    let mut rings = Rings::allocate(&running.function, options)?;
+    let mut receive = Vec::new();
+    for (queue, interrupt) in (0..u64::from(options.receive_queues)).zip(interrupts) {
+        receive.push(start_receive(&running, queue, options, pool, &mut rings, interrupt)?);
+    }
+    let mut transmit = Vec::new();
+    for queue in 0..u64::from(options.transmit_queues) {
+        transmit.push(start_transmit(&running, queue, options, pool, &mut rings)?);
+    }
+    enable_receive(name, registers)?;
+    // The firmware hands the port over (section 8.2.3.1.3).
+    registers.set(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
+    if registers.is_gone() {
+        return Err(Error::Gone { device: name.to_owned() });
+    }
+
+    let counters = (
         receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
         transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
     );
     Ok(Opened {
-        control: Box::new(control),
+        control: Box::new(Control::new(running, device, module, information, counters)),
         receive: receive.into_iter().map(|queue| Box::new(queue) as _).collect(),
         transmit: transmit.into_iter().map(|queue| Box::new(queue) as _).collect(),
     })
+}
+
+/// The module in the cage, set up. One that can't be read is no reason not to open the port: the link says so.
+fn take_module(name: &str, registers: &Registers) -> Result<Option<sfp::Module>, Error> {
+    match sfp::identify(name, registers) {
+        Ok(Some(module)) => {
+            sfp::set_up(name, registers, &module)?;
+            Ok(Some(module))
+        }
+        Err(Error::Module { .. }) => Ok(None),
+        other => other,
+    }
 }
 
 fn check(device: &str, options: &PortOptions) -> Result<(), Error> {
@@ -143,47 +140,55 @@ fn check(device: &str, options: &PortOptions) -> Result<(), Error> {
 }
 
 /// How much of a buffer the device may fill, in units of 1 KiB (section 8.2.3.8.7). A buffer without its headroom is no
-/// whole number of them. Where one buffer holds the longest frame that the MAC lets through, it is rounded up: the device
-/// never gets as far. Where not, it is rounded down, and longer frames take several buffers.
+/// whole number of them. Where one buffer holds the longest frame that the MAC lets through, and its tag, it is rounded up:
+/// the device never gets as far. Where not, it is rounded down, and longer frames take several buffers.
 fn buffer_kibibytes(pool: &Pool, options: &PortOptions) -> u32 {
     let capacity = pool.packet_capacity();
-    if options.maximum_frame <= capacity { capacity.div_ceil(1024) } else { capacity / 1024 }
+    if options.maximum_frame.saturating_add(TAG) <= capacity {
+        capacity.div_ceil(1024)
+    } else {
+        capacity / 1024
+    }
 }
 
 /// Section 4.6.7, up to the queues.
-fn initialise_receive(device: &str, registers: &Registers, options: &PortOptions) -> Result<(), Error> {
+fn initialise_receive(
+    device: &str,
+    registers: &Registers,
+    mac: Mac,
+    options: &PortOptions,
+) -> Result<(), Error> {
     disable_receive(device, registers)?;
     // One traffic class: it has the whole packet buffer.
-    registers.write(register::rxpbsize(0), register::RXPBSIZE_ALL);
+    registers.write(register::rxpbsize(0), mac.receive_buffer() << register::RXPBSIZE_SHIFT);
     for buffer in 1..register::PACKET_BUFFERS {
         registers.write(register::rxpbsize(buffer), 0);
     }
     // Without the FCS, in both places (section 7.1.1.3), and no receive side coalescing (section 4.6.7.2).
     registers.set(register::HLREG0, register::HLREG0_RECEIVE_CRC_STRIP | register::HLREG0_JUMBO);
     registers.write(register::MAXFRS, options.maximum_frame.saturating_add(FCS) << register::MAXFRS_SHIFT);
-    registers.set(register::RDRXCTL, register::RDRXCTL_CRC_STRIP);
+    registers.set(register::RDRXCTL, register::RDRXCTL_CRC_STRIP | register::RDRXCTL_MUST_BE_ONE);
     registers.clear(register::RDRXCTL, register::RDRXCTL_RSC_FIRST_SIZE);
-    initialise_rss(registers, options.receive_queues);
+    initialise_rss(registers, mac, options.receive_queues);
     Ok(())
 }
 
 /// Spreads flows over the queues (section 7.1.2.8).
-fn initialise_rss(registers: &Registers, queues: u16) {
+fn initialise_rss(registers: &Registers, mac: Mac, queues: u16) {
     if queues < 2 {
         registers.write(register::MRQC, 0);
         return;
     }
     registers.set(register::RXCSUM, register::RXCSUM_HASH_IN_DESCRIPTOR);
-    for (word, bytes) in (0u64..).zip(RSS_KEY.chunks_exact(4)) {
-        let value = bytes.iter().rev().fold(0u32, |value, &byte| (value << 8) | u32::from(byte));
-        registers.write(register::rssrk(word), value);
+    for (word, bytes) in (0u64..).zip(RSS_KEY.as_chunks().0) {
+        registers.write(register::rssrk(word), u32::from_le_bytes(*bytes));
     }
-    for word in 0..register::RETA_WORDS {
-        let entries: [u8; 4] = std::array::from_fn(|entry| {
-            let index = word * 4 + entry as u64;
-            (index % u64::from(queues)) as u8
-        });
-        registers.write(register::reta(word), u32::from_le_bytes(entries));
+    // The X550's table is four times as long, and all of it counts.
+    let longer = if mac == Mac::X550 { register::ERETA_WORDS } else { 0 };
+    let words = (0..register::RETA_WORDS).map(register::reta).chain((0..longer).map(register::ereta));
+    for (word, place) in words.enumerate() {
+        let entries: [u8; 4] = std::array::from_fn(|entry| ((word * 4 + entry) % usize::from(queues)) as u8);
+        registers.write(place, u32::from_le_bytes(entries));
     }
     registers.write(register::MRQC, register::MRQC_RSS | register::MRQC_FIELDS);
 }
@@ -206,16 +211,16 @@ fn initialise_transmit(registers: &Registers) {
 
 /// A vector a receive queue, all connected in one call (section 7.3.4.3).
 fn connect_interrupts(
-    function: &Arc<Function>,
-    registers: &Registers,
+    running: &Arc<Running>,
     options: &PortOptions,
 ) -> Result<Vec<Option<Interrupt>>, Error> {
     let queues = u64::from(options.receive_queues);
     if !options.interrupts {
         return Ok((0..queues).map(|_| None).collect());
     }
+    let registers = &running.registers;
     let counters = (0..queues).map(|_| ringway_pci::event_counter()).collect::<Result<Vec<_>, _>>()?;
-    function.set_msix(&counters)?;
+    running.function.set_msix(&counters)?;
     registers.write(register::GPIE, register::GPIE_MULTIPLE_MSIX | register::GPIE_PBA_SUPPORT);
     let mut automatic = 0;
     let connected = (0u64..).zip(counters).map(|(queue, counter)| {
@@ -227,7 +232,7 @@ fn connect_interrupts(
         registers.write(register::eitr(queue), register::eitr_interval(MODERATION_MICROSECONDS));
         let bit = 1u32 << (queue % 32);
         automatic |= bit;
-        Some(Interrupt { registers: registers.clone(), bit, counter })
+        Some(Interrupt { running: Arc::clone(running), bit, counter })
     });
     let connected = connected.collect();
     // A cause clears itself when its interrupt is sent.
@@ -253,27 +258,29 @@ impl Rings {
         Ok(Self { memory, device })
     }
 
-    fn ring(&mut self, count: u32) -> Result<(Block, Ring<Descriptor>), Error> {
+    /// The next ring, and where the device finds it.
+    fn ring(&mut self, count: u32) -> Result<(RingBase, Ring<Descriptor>), Error> {
         let mut take = || {
             let block = self.memory.block(count as usize * DESCRIPTOR_BYTES)?;
-            let ring = block.ring(0, count)?;
-            Ok((block, ring))
+            Ok((block.base(0)?, block.ring(0, count)?))
         };
         take().map_err(|source| Error::Dma { device: self.device.clone(), source })
     }
 }
 
-/// Section 4.6.7.1: one receive queue's ring.
-fn prepare_receive(
-    function: &Function,
-    registers: &Registers,
+/// Section 4.6.7.1: one receive queue. Its ring and buffers have their keeper before the device is told of them.
+fn start_receive(
+    running: &Arc<Running>,
     queue: u64,
     options: &PortOptions,
     pool: &Pool,
     rings: &mut Rings,
-) -> Result<Prepared, Error> {
-    let (block, ring) = rings.ring(options.receive_ring)?;
-    let base = block.base(0).map_err(|source| Error::Dma { device: function.name().to_owned(), source })?;
+    interrupt: Option<Interrupt>,
+) -> Result<ReceiveQueue, Error> {
+    let (name, registers) = (running.name(), &running.registers);
+    let (base, ring) = rings.ring(options.receive_ring)?;
+    let tail = registers.0.doorbell(name, register::rdt(queue), Width::Double)?;
+    let driver = ReceiveQueue::new(running, ring, tail, pool, interrupt)?;
     registers.0.write_ring_base(register::rdbal(queue), register::rdbah(queue), base);
     registers.write(register::rdlen(queue), options.receive_ring * DESCRIPTOR_BYTES as u32);
     // A full ring drops its own packets, and doesn't hold up the other queues.
@@ -283,20 +290,25 @@ fn prepare_receive(
     );
     registers.write(register::rdh(queue), 0);
     registers.write(register::rdt(queue), 0);
-    let tail = registers.0.doorbell(function.name(), register::rdt(queue), Width::Double)?;
-    Ok(Prepared { ring, tail })
+    // Memory is coherent without the device asking for it; CTRL_EXT says so too (section 4.6.7).
+    registers.clear(register::dca_rxctrl(queue), register::DCA_RXCTRL_NO_SNOOP);
+    enable_queue(name, registers, register::rxdctl(queue), "enable a receive queue")?;
+    driver.publish();
+    Ok(driver)
 }
 
-/// Section 4.6.8.1: one transmit queue's ring.
-fn prepare_transmit(
-    function: &Function,
-    registers: &Registers,
+/// Section 4.6.8.1: one transmit queue.
+fn start_transmit(
+    running: &Arc<Running>,
     queue: u64,
     options: &PortOptions,
+    pool: &Pool,
     rings: &mut Rings,
-) -> Result<Prepared, Error> {
-    let (block, ring) = rings.ring(options.transmit_ring)?;
-    let base = block.base(0).map_err(|source| Error::Dma { device: function.name().to_owned(), source })?;
+) -> Result<TransmitQueue, Error> {
+    let (name, registers) = (running.name(), &running.registers);
+    let (base, ring) = rings.ring(options.transmit_ring)?;
+    let tail = registers.0.doorbell(name, register::tdt(queue), Width::Double)?;
+    let driver = TransmitQueue::new(running, ring, tail, std::slice::from_ref(pool))?;
     registers.0.write_ring_base(register::tdbal(queue), register::tdbah(queue), base);
     registers.write(register::tdlen(queue), options.transmit_ring * DESCRIPTOR_BYTES as u32);
     registers.write(register::tdh(queue), 0);
@@ -304,8 +316,8 @@ fn prepare_transmit(
     // Descriptors are fetched in groups and reported one by one: a report that is asked for must come at once
     // (section 7.2.3.5.1: prefetch 36, host 8, write-back 0).
     registers.write(register::txdctl(queue), 36 | (8 << 8));
-    let tail = registers.0.doorbell(function.name(), register::tdt(queue), Width::Double)?;
-    Ok(Prepared { ring, tail })
+    enable_queue(name, registers, register::txdctl(queue), "enable a transmit queue")?;
+    Ok(driver)
 }
 
 /// Sets a queue's enable bit and waits until the device has taken it.
@@ -332,9 +344,7 @@ fn disable_receive(device: &str, registers: &Registers) -> Result<(), Error> {
 }
 
 fn enable_receive(device: &str, registers: &Registers) -> Result<(), Error> {
-    // Memory stays coherent without the device asking for it (section 4.6.7).
+    // Memory is coherent without the device asking for it (section 4.6.7).
     registers.set(register::CTRL_EXT, register::CTRL_EXT_NO_SNOOP_DISABLE);
     with_receive_path_empty(device, registers, || registers.set(register::RXCTRL, register::RXCTRL_ENABLE))
 }
-
-const _: () = assert!(HEADROOM < 1024, "the headroom takes less than one unit of the buffer's size");

@@ -28,6 +28,12 @@ const COUNTERS: &[Counter] = &[
     counter("MRFC", 0x04038),
     counter("RLEC", 0x04040),
     counter("MPC", 0x03fa0),
+    counter("PRC64", 0x0405c),
+    counter("PRC127", 0x04060),
+    counter("PRC255", 0x04064),
+    counter("PRC511", 0x04068),
+    counter("PRC1023", 0x0406c),
+    counter("PRC1522", 0x04070),
     counter("GPRC", 0x04074),
     counter("BPRC", 0x04078),
     counter("MPRC", 0x0407c),
@@ -41,8 +47,15 @@ const COUNTERS: &[Counter] = &[
     wide("TOR", 0x040c0),
     counter("TPR", 0x040d0),
     counter("TPT", 0x040d4),
+    counter("PTC64", 0x040d8),
+    counter("PTC127", 0x040dc),
+    counter("PTC255", 0x040e0),
+    counter("PTC511", 0x040e4),
+    counter("PTC1023", 0x040e8),
+    counter("PTC1522", 0x040ec),
     counter("MPTC", 0x040f0),
     counter("BPTC", 0x040f4),
+    counter("XEC", 0x04120),
 ];
 /// Packets that a queue dropped because its ring was full (8.2.3.23.75).
 const fn qprdc(queue: u64) -> u64 {
@@ -52,10 +65,16 @@ const fn qprdc(queue: u64) -> u64 {
 const COUNTED_QUEUES: u64 = 16;
 
 /// Sums since the port was opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Totals {
     sums: [u64; COUNTERS.len()],
     queue_drops: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self { sums: [0; COUNTERS.len()], queue_drops: 0 }
+    }
 }
 
 impl Totals {

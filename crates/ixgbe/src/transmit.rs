@@ -5,9 +5,10 @@
 //! come. Taking back tests one descriptor and copies the numbers up to it.
 
 use crate::Error;
+use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
 use ringway_packet::{Batch, Pool, Sending, TransmitBuffers};
-use ringway_pci::{Doorbell, Function};
+use ringway_pci::Doorbell;
 use ringway_port::{Failure, TransmitCounters};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,8 +29,10 @@ const DATA: u64 = TYPE_DATA | INSERT_FCS | EXTENDED;
 const REPORT_INTERVAL: u32 = 32;
 /// Descriptors that one packet may take: 40 by the datasheet (section 7.2.1.1), fewer here.
 const MAXIMUM_SEGMENTS: usize = 16;
-/// The shortest frame that the device pads and sends (section 7.2.1.2 asks for 17 bytes).
+/// The shortest frame that the device pads and sends (section 7.2.1.2 asks for 17 bytes), and the longest that its MAC
+/// sends, without FCS (section 8.2.3.22.13).
 const MINIMUM_LENGTH: u32 = 17;
+const MAXIMUM_LENGTH: usize = 9724;
 
 /// What the device shares and must outlive its use of it.
 #[derive(Debug)]
@@ -63,16 +66,16 @@ pub(crate) struct TransmitQueue {
 impl TransmitQueue {
     /// A queue on `ring` that may send from `pools`.
     pub(crate) fn new(
-        function: Arc<Function>,
+        running: &Arc<Running>,
         ring: Ring<Descriptor>,
         tail: Doorbell,
         pools: &[Pool],
     ) -> Result<Self, Error> {
-        let device = function.name().to_owned();
+        let device = running.name().to_owned();
         let count = ring.count();
-        let buffers = TransmitBuffers::new(pools, count, function.attachment())
+        let buffers = TransmitBuffers::new(pools, count, running.function.attachment())
             .map_err(|source| Error::Packet { device: device.clone(), source })?;
-        let keeper: Arc<dyn Keeper> = function;
+        let keeper = Arc::clone(running) as Arc<dyn Keeper>;
         Ok(Self {
             state: Kept::new(State { ring, buffers }, keeper),
             next: 0,
@@ -102,49 +105,42 @@ impl TransmitQueue {
         }
         self.clean.wrapping_sub(start) as usize
     }
-
-    /// One descriptor always stays free: with head and tail equal the device would take the ring for empty.
-    #[inline(always)]
-    fn free(&self) -> u32 {
-        self.state.ring.mask().wrapping_sub(self.next.wrapping_sub(self.clean))
-    }
 }
 
 impl ringway_port::TransmitQueue for TransmitQueue {
     fn transmit(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
         self.take_back();
-        let mut free = self.free();
         let State { ring, buffers } = &mut *self.state;
         let mut round = buffers.send(batch, 0).map_err(|error| self.failure.packet(error))?;
         let start = self.next;
+        // One descriptor always stays free: with head and tail equal the device would take the ring for empty.
+        let end = self.clean.wrapping_add(ring.mask());
         let (mut next, mut bytes, mut refused) = (start, 0u64, 0u64);
-        while let Some(front) = round.front() {
-            if !front.last || front.length < MINIMUM_LENGTH {
-                match send_segments(ring, &mut round, next, free) {
-                    Sent::Packet { descriptors, bytes: more } => {
-                        next = next.wrapping_add(descriptors);
-                        free = free.wrapping_sub(descriptors);
-                        bytes = bytes.wrapping_add(more);
-                        continue;
-                    }
-                    Sent::Refused => {
-                        refused = refused.wrapping_add(1);
-                        continue;
-                    }
-                    Sent::NoRoom => break,
+        loop {
+            let plain = round.lend_run(ring, next, end.wrapping_sub(next), |_, length| {
+                if length < MINIMUM_LENGTH {
+                    return None;
                 }
-            }
-            let descriptor = ring.at(next);
-            if free == 0 || !round.lend(next, &descriptor.address) {
+                let length = u64::from(length);
+                bytes = bytes.wrapping_add(length);
+                Some(DATA | END_OF_PACKET | length | (length << PAYLOAD_LENGTH_SHIFT))
+            });
+            next = next.wrapping_add(plain);
+            if next == end || round.front().is_none() {
                 break;
             }
-            let length = u64::from(front.length);
-            let word = DATA | END_OF_PACKET | length | (length << PAYLOAD_LENGTH_SHIFT);
-            descriptor.word.store(word, Ordering::Relaxed);
-            next = next.wrapping_add(1);
-            free = free.wrapping_sub(1);
-            bytes = bytes.wrapping_add(length);
+            if plain != 0 {
+                continue; // A run ends with the ring.
+            }
+            match unusual(ring, &mut round, next, end.wrapping_sub(next)) {
+                Unusual::Packet { descriptors, bytes: more } => {
+                    next = next.wrapping_add(descriptors);
+                    bytes = bytes.wrapping_add(more);
+                }
+                Unusual::Refused => refused = refused.wrapping_add(1),
+                Unusual::NoRoom => break,
+            }
         }
         let sent = round.sent();
         drop(round);
@@ -152,8 +148,8 @@ impl ringway_port::TransmitQueue for TransmitQueue {
             self.next = next;
             self.reports.ask(ring, start, next);
             self.tail.ring(next & ring.mask());
+            self.counters.sent(sent as u64, bytes);
         }
-        self.counters.sent(sent as u64, bytes);
         if refused > 0 {
             self.counters.erroneous(refused);
         }
@@ -170,25 +166,29 @@ impl ringway_port::TransmitQueue for TransmitQueue {
     }
 }
 
-/// What became of a packet that is not in one buffer, or too short.
-enum Sent {
+/// What became of a packet that is no plain one.
+enum Unusual {
     Packet { descriptors: u32, bytes: u64 },
     Refused,
     NoRoom,
 }
 
 #[cold]
-fn send_segments(ring: &Ring<Descriptor>, round: &mut Sending<'_>, next: u32, free: u32) -> Sent {
+#[inline(never)]
+fn unusual(ring: &Ring<Descriptor>, round: &mut Sending<'_>, next: u32, free: u32) -> Unusual {
     let count = round.segments();
-    let short = round.front().is_some_and(|front| front.last && front.length < MINIMUM_LENGTH);
-    if short || count > MAXIMUM_SEGMENTS.min(ring.mask() as usize) {
-        return if round.drop_front() { Sent::Refused } else { Sent::NoRoom };
+    let total = round.packet_length();
+    let is_possible = count <= MAXIMUM_SEGMENTS.min(ring.mask() as usize)
+        && (MINIMUM_LENGTH as usize..=MAXIMUM_LENGTH).contains(&total);
+    // What the device is to add would be left out: not sent is better than sent wrong.
+    let wants_more =
+        round.front_frame().is_some_and(|frame| frame.vlan().is_some() || frame.offload().is_some());
+    if !is_possible || wants_more {
+        return if round.drop_front() { Unusual::Refused } else { Unusual::NoRoom };
     }
     if count > free as usize {
-        return Sent::NoRoom;
+        return Unusual::NoRoom;
     }
-    // The whole length goes into the first descriptor, and no other (section 7.2.3.2.4).
-    let total = round.packet_length() as u64;
     let mut descriptors = 0u32;
     while let Some(front) = round.front() {
         let descriptor = ring.at(next.wrapping_add(descriptors));
@@ -196,14 +196,15 @@ fn send_segments(ring: &Ring<Descriptor>, round: &mut Sending<'_>, next: u32, fr
             break;
         }
         let end = if front.last { END_OF_PACKET } else { 0 };
-        let payload = if descriptors == 0 { total << PAYLOAD_LENGTH_SHIFT } else { 0 };
+        // The whole length goes into the first descriptor, and no other (section 7.2.3.2.4).
+        let payload = if descriptors == 0 { (total as u64) << PAYLOAD_LENGTH_SHIFT } else { 0 };
         descriptor.word.store(DATA | end | u64::from(front.length) | payload, Ordering::Relaxed);
         descriptors = descriptors.wrapping_add(1);
         if front.last {
             break;
         }
     }
-    Sent::Packet { descriptors, bytes: total }
+    Unusual::Packet { descriptors, bytes: total as u64 }
 }
 
 /// Where reports were asked for: a queue of ring positions, one behind the descriptor that reports.

@@ -7,59 +7,66 @@ use crate::pool::{MAGAZINE, Magazine};
 /// The most that a stock holds: enough for the largest batch, in whole magazines, beside one that was begun.
 pub(crate) const CAPACITY: usize = MAXIMUM_BATCH + 2 * MAGAZINE;
 
-/// A receive queue's stack of free numbers of one pool.
+/// A receive queue's free numbers of one pool. They are used in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Stock {
     pub(crate) pool: Pool,
-    /// Free ones are below `length`; above are leftovers.
     pub(crate) numbers: Box<[u32; CAPACITY]>,
-    pub(crate) length: usize,
+    /// Free ones are from here …
+    pub(crate) head: usize,
+    /// … to here, at most `CAPACITY`. The others are leftovers.
+    pub(crate) end: usize,
 }
 
 impl Stock {
     pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool, numbers: Box::new([0; CAPACITY]), length: 0 }
+        Self { pool, numbers: Box::new([0; CAPACITY]), head: 0, end: 0 }
     }
 
     /// Sees to it that at least `wanted` are there, if the pool has as many. At most the largest batch.
     #[inline(always)]
     pub(crate) fn refill(&mut self, wanted: usize) {
-        if self.length < wanted {
+        if self.end.wrapping_sub(self.head) < wanted {
             self.get(wanted.min(MAXIMUM_BATCH));
         }
     }
 
     #[inline(never)]
     fn get(&mut self, wanted: usize) {
-        while self.length < wanted {
+        if self.head != 0 {
+            self.numbers.copy_within(self.head..self.end, 0);
+            self.end = self.end.wrapping_sub(self.head);
+            self.head = 0;
+        }
+        while self.end < wanted {
             let Some(Magazine(numbers)) = self.pool.inner.get_magazine() else {
                 return self.get_loose(wanted);
             };
             // There is room: less than the largest batch is there.
-            let Some(place) = self.numbers.get_mut(self.length..).and_then(|rest| rest.first_chunk_mut())
-            else {
+            let Some(place) = self.numbers.get_mut(self.end..).and_then(|rest| rest.first_chunk_mut()) else {
                 return self.pool.inner.put_magazine(Magazine(numbers));
             };
             *place = numbers;
-            self.length = self.length.wrapping_add(MAGAZINE);
+            self.end = self.end.wrapping_add(MAGAZINE);
         }
     }
 
     #[cold]
     fn get_loose(&mut self, wanted: usize) {
-        while self.length < wanted
-            && let Some(place) = self.numbers.get_mut(self.length)
+        while self.end < wanted
+            && let Some(place) = self.numbers.get_mut(self.end)
             && let Some(number) = self.pool.inner.get()
         {
             *place = number;
-            self.length = self.length.wrapping_add(1);
+            self.end = self.end.wrapping_add(1);
         }
     }
 }
 
 impl Drop for Stock {
     fn drop(&mut self) {
-        self.pool.inner.put_all(self.numbers.iter().take(self.length).copied());
+        let free = self.numbers.get(self.head..self.end).unwrap_or_default();
+        self.pool.inner.put_all(free.iter().copied());
     }
 }
 
@@ -78,19 +85,7 @@ impl Returns {
         Self { pool, magazine: Magazine([0; MAGAZINE]), length: 0 }
     }
 
-    /// Adds numbers that are free now.
-    #[inline]
-    pub(crate) fn put_slice(&mut self, numbers: &[u32]) {
-        if self.length == 0 {
-            let (whole, rest) = numbers.as_chunks::<MAGAZINE>();
-            whole.iter().for_each(|magazine| self.pool.inner.put_magazine(Magazine(*magazine)));
-            rest.iter().for_each(|&number| self.put(number));
-        } else {
-            numbers.iter().for_each(|&number| self.put(number));
-        }
-    }
-
-    /// Adds one number.
+    /// Adds a number that is free now.
     #[inline]
     pub(crate) fn put(&mut self, number: u32) {
         if let Some(place) = self.magazine.0.get_mut(self.length) {

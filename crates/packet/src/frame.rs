@@ -62,7 +62,7 @@ impl<'a> Frame<'a> {
 
     #[inline(always)]
     fn size(&self) -> usize {
-        1usize.wrapping_shl(self.pool.shift())
+        self.pool.size() as usize
     }
 
     /// Moves both edges, inside the buffer.

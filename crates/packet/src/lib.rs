@@ -1,13 +1,14 @@
 //! Packet buffers, batches and the pool that they come from.
 //!
 //! ```text
-//!            magazines of 32 (crossbeam)                      lending: one operation each way
-//!   Pool ═══════════════════════════════ cache of a queue ── ReceiveBuffers ──▶ descriptor ──▶ device
-//!    ▲                                        ▲                     │
-//!    │ dropped anywhere                       │ reclaim             ▼
-//!    └──────── Packet, Batch ◀────────────────┼───────────── the program
-//!                   │                         │
-//!                   └──────────────▶ TransmitBuffers ──▶ descriptor ──▶ device
+//!            magazines of 32 (crossbeam)                  lending: one operation each way
+//!   Pool ═══════════════════════════▶ stock ── ReceiveBuffers ──▶ descriptor ──▶ device
+//!    ▲ ▲                                             │
+//!    │ ║ magazines                                   ▼
+//!    │ ╚════════════════════════════ returns    the program: Batch, Packet
+//!    │                                  ▲            │      │
+//!    │                                  └── TransmitBuffers │ ──▶ descriptor ──▶ device
+//!    └───────────────────────────── dropped anywhere ───────┘
 //! ```
 //!
 //! A packet is owned by the program or by exactly one ring. It moves; it is never cloned. In a batch it is one

@@ -1,8 +1,11 @@
 //! The pool that packets come from and go back to.
 //!
 //! Buffers pass between threads as magazines of 32 numbers through a lock-free queue: one pair of atomic
-//! operations for 32 buffers. Each queue works from a [`Cache`](crate::cache) of its own. A packet that is dropped
-//! anywhere else goes back alone, through a second queue, more slowly.
+//! operations for 32 buffers. Each receive queue works from a stock of its own, each transmit queue gathers what it
+//! sent (see `cache.rs`). A packet that is dropped anywhere else goes back alone, through a second queue, more slowly.
+//!
+//! The two queues are crossbeam's, and so is the proof that a number that comes out has everything before it behind
+//! it: bytes and metadata need no synchronisation of their own.
 //!
 //! The pool's memory lives as long as anyone holds the pool, one of its packets, batches or caches.
 
@@ -23,13 +26,14 @@ pub const HEADROOM: u32 = 256;
 
 /// Buffers that are free, on their way between threads.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
 pub(crate) struct Magazine(pub(crate) [u32; MAGAZINE]);
 
 /// What a pool is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
-    /// How many buffers. Each ring of receive descriptors holds as many as it has descriptors.
+    /// How many buffers. Enough for: the slots of all receive rings and transmit rings, up to 287 free ones that each
+    /// receive queue keeps at hand (its batch, in whole magazines), 31 that each transmit queue gathers, and what the
+    /// program itself holds. With fewer, the receive queues go short.
     pub buffers: u32,
     /// How large each is.
     pub buffer_size: BufferSize,
@@ -95,7 +99,7 @@ impl Pool {
     /// When no buffer is free.
     pub fn packet(&self) -> Result<Packet, Error> {
         let number = self.inner.get().ok_or(Error::Empty { buffers: self.buffers() })?;
-        Ok(Packet::new(self.clone(), Word::new(number, self.inner.shift(), HEADROOM, 0)))
+        Ok(Packet::new(self.clone(), Word::new(number, self.inner.size(), HEADROOM, 0)))
     }
 
     /// A packet with a copy of `bytes`.
@@ -170,12 +174,12 @@ impl Inner {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_magazine(&self) -> Option<Magazine> {
         self.magazines.pop()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_magazine(&self, magazine: Magazine) {
         // There is room for every buffer of the pool, so this never fails.
         if self.magazines.push(magazine).is_err() {
@@ -210,6 +214,12 @@ impl Inner {
     #[inline(always)]
     pub(crate) fn shift(&self) -> u32 {
         self.buffers.size().shift()
+    }
+
+    /// The size of a buffer in bytes.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> u64 {
+        1u64.wrapping_shl(self.shift())
     }
 
     /// A packet's first byte.

@@ -1,10 +1,10 @@
 //! A packet in eight bytes: where it starts, how long it is, and which metadata counts.
 //!
 //! ```text
-//!   63          48 47     36 35                          0
-//!  ┌──────────────┬─────────┬────────────────────────────┐
-//!  │ length       │ flags   │ position                   │
-//!  └──────────────┴─────────┴────────────────────────────┘
+//!   63                          28 27     16 15          0
+//!  ┌──────────────────────────────┬─────────┬──────────────┐
+//!  │ position                     │ flags   │ length       │
+//!  └──────────────────────────────┴─────────┴──────────────┘
 //! ```
 //!
 //! The position counts bytes from the pool's first: number × size + offset. So an address, the program's or the
@@ -17,40 +17,43 @@
 /// Metadata of this kind is valid for the packet.
 pub(crate) mod flag {
     /// The packet goes on in another buffer.
-    pub(crate) const SEGMENTED: u64 = 1 << 36;
+    pub(crate) const SEGMENTED: u64 = 1 << 16;
     /// A VLAN tag was stripped, or is to be inserted.
-    pub(crate) const VLAN: u64 = 1 << 37;
+    pub(crate) const VLAN: u64 = 1 << 17;
     /// The device computed a hash.
-    pub(crate) const HASH: u64 = 1 << 38;
+    pub(crate) const HASH: u64 = 1 << 18;
     /// The device checked checksums.
-    pub(crate) const CHECKSUM: u64 = 1 << 39;
+    pub(crate) const CHECKSUM: u64 = 1 << 19;
     /// The device is asked for checksums or segmentation.
-    pub(crate) const OFFLOAD: u64 = 1 << 40;
+    pub(crate) const OFFLOAD: u64 = 1 << 20;
     /// The device took the time.
-    pub(crate) const TIMESTAMP: u64 = 1 << 41;
+    pub(crate) const TIMESTAMP: u64 = 1 << 21;
 }
 
-const LENGTH_SHIFT: u32 = 48;
-/// 24 bits of number above 12 bits of offset; with smaller buffers the highest bits are unused.
-const POSITION: u64 = (1 << 36) - 1;
-const FLAGS: u64 = !POSITION & ((1 << LENGTH_SHIFT) - 1);
+const FLAGS: u64 = 0xfff << 16;
+/// Above it are 24 bits of number and 12 of offset; with smaller buffers the highest bit is unused.
+const POSITION_SHIFT: u32 = 28;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Word(pub(crate) u64);
 
 impl Word {
-    /// A packet of `length` bytes, `offset` bytes into buffer `number` of `1 << shift` bytes.
+    /// A packet of `length` bytes, `offset` bytes into buffer `number` of `size` bytes.
     #[inline(always)]
-    pub(crate) const fn new(number: u32, shift: u32, offset: u32, length: u32) -> Self {
-        let position = (number as u64).wrapping_shl(shift).wrapping_add(offset as u64);
-        Self(position.wrapping_add((length as u64) << LENGTH_SHIFT))
+    pub(crate) const fn new(number: u32, size: u64, offset: u32, length: u32) -> Self {
+        Self(
+            (number as u64)
+                .wrapping_mul(size << POSITION_SHIFT)
+                .wrapping_add((offset as u64) << POSITION_SHIFT)
+                .wrapping_add(length as u64),
+        )
     }
 
     /// The first byte, counted from the pool's first.
     #[inline(always)]
     pub(crate) const fn position(self) -> u64 {
-        self.0 & POSITION
+        self.0 >> POSITION_SHIFT
     }
 
     #[inline(always)]
@@ -60,12 +63,12 @@ impl Word {
 
     #[inline(always)]
     pub(crate) const fn offset(self, shift: u32) -> u32 {
-        self.0 as u32 & 1u32.wrapping_shl(shift).wrapping_sub(1)
+        self.position() as u32 & 1u32.wrapping_shl(shift).wrapping_sub(1)
     }
 
     #[inline(always)]
     pub(crate) const fn length(self) -> u32 {
-        (self.0 >> LENGTH_SHIFT) as u32
+        self.0 as u16 as u32
     }
 
     #[inline(always)]
@@ -73,10 +76,16 @@ impl Word {
         self.0 & flag != 0
     }
 
+    /// Whether a device that sends it has nothing to be told but where it is: one segment, no tag, no request.
+    #[inline(always)]
+    pub(crate) const fn is_plain(self) -> bool {
+        self.0 & (flag::SEGMENTED | flag::VLAN | flag::OFFLOAD) == 0
+    }
+
     /// The same packet with another start and length.
     #[inline(always)]
     pub(crate) const fn moved(self, position: u64, length: u32) -> Self {
-        Self((self.0 & FLAGS) | position | ((length as u64) << LENGTH_SHIFT))
+        Self((position << POSITION_SHIFT) | (self.0 & FLAGS) | length as u64)
     }
 }
 
@@ -86,9 +95,9 @@ mod tests {
 
     #[test]
     fn the_highest_number_and_the_longest_packet_fit_beside_each_other() {
-        for (shift, size) in [(11, 2048), (12, 4096)] {
+        for (shift, size) in [(11, 2048u32), (12, 4096)] {
             let number = ringway_dma::MAXIMUM_BUFFERS - 1;
-            let word = Word::new(number, shift, size - 1, size);
+            let word = Word::new(number, size.into(), size - 1, size);
             assert_eq!((word.number(shift), word.offset(shift), word.length()), (number, size - 1, size));
             assert!(!word.has(FLAGS));
             let flagged = Word(word.0 | FLAGS).moved(word.position() - 1, 0);

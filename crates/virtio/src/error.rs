@@ -39,7 +39,11 @@ pub enum Error {
         reason: &'static str,
     },
     /// The device took back what it offered.
-    #[error("{device} refused the features {} although it offers them", .features.join(", "))]
+    #[error(
+        "{device} refused the features {} although it offers them (virtio 1.2, section 3.1.1): the device is at fault; \
+         try another version of it",
+        .features.join(", ")
+    )]
     FeaturesRefused {
         /// The function.
         device: String,
@@ -47,7 +51,9 @@ pub enum Error {
         features: Vec<&'static str>,
     },
     /// The device says what the specification doesn't allow.
-    #[error("{device}: {what}: the device breaks the virtio specification ({section})")]
+    #[error(
+        "{device}: {what}: the device breaks the virtio specification (1.2, section {section}); try another version of it"
+    )]
     Protocol {
         /// The function.
         device: String,
@@ -68,14 +74,25 @@ pub enum Error {
         /// How long was waited.
         milliseconds: u64,
     },
+    /// The device was live and works no longer.
+    #[error("{device}: the device failed: {reason}; close the port and open it again")]
+    Failed {
+        /// The function.
+        device: String,
+        /// What it did.
+        reason: &'static str,
+    },
     /// The device is gone.
-    #[error("{device} is gone: its registers read all ones")]
+    #[error("{device} is gone (its registers read all ones); was it removed, or reset by someone else?")]
     Gone {
         /// The function.
         device: String,
     },
     /// More queues than the device has.
-    #[error("{device} has {available} queue pairs, {wanted} are asked for")]
+    #[error(
+        "{device} has {available} queue pairs, {wanted} are asked for; ask for fewer, or give it more (QEMU: queues= of \
+         the network back end, mq=on of the device)"
+    )]
     TooFewQueues {
         /// The function.
         device: String,
@@ -100,18 +117,21 @@ pub enum Error {
     },
     /// The pool has too few buffers to fill the receive ring.
     #[error(
-        "{device}: its receive rings need {wanted} buffers, the pool had {had} left; make the pool larger"
+        "{device}: a receive ring needs {wanted} buffers, the pool had {had} left; make the pool larger or the ring \
+         smaller"
     )]
     PoolTooSmall {
         /// The function.
         device: String,
-        /// What the rings need.
+        /// What the ring needs.
         wanted: u32,
         /// What was there.
         had: u32,
     },
     /// A command on the control queue was not carried out.
-    #[error("{device} refused the command {command}")]
+    #[error(
+        "{device} refused the command {command} although it offers it: the device is at fault, and as it was before"
+    )]
     CommandRefused {
         /// The function.
         device: String,
@@ -119,7 +139,7 @@ pub enum Error {
         command: &'static str,
     },
     /// Something that needs a feature which was not agreed.
-    #[error("{device}: {what} needs {feature}, which the device doesn't offer")]
+    #[error("{device}: {what} needs {feature}, which the device doesn't offer{instead}")]
     NotOffered {
         /// The function.
         device: String,
@@ -127,6 +147,8 @@ pub enum Error {
         what: &'static str,
         /// The specification's name.
         feature: &'static str,
+        /// What helps otherwise.
+        instead: &'static str,
     },
     /// The function can't be reached.
     #[error(transparent)]
@@ -164,12 +186,13 @@ impl From<Error> for ringway_port::Error {
         match error {
             Error::Gone { device } => Self::Lost { port: device },
             Error::Protocol { device, what, section } => {
-                Self::Failed { port: device, reason: format!("{what} ({section})") }
+                Self::Failed { port: device, reason: format!("{what} (virtio 1.2, section {section})") }
             }
-            Error::NotOffered { device, what, feature } => Self::Unsupported {
+            Error::Failed { device, reason } => Self::Failed { port: device, reason: reason.to_owned() },
+            Error::NotOffered { device, what, feature, instead } => Self::Unsupported {
                 port: device,
                 feature: what,
-                reason: format!("the device doesn't offer {feature}"),
+                reason: format!("the device doesn't offer {feature}{instead}"),
             },
             Error::Packet { device, source } => Self::Packet { port: device, source },
             other => Self::Driver(Box::new(other)),

@@ -72,13 +72,18 @@ impl Features {
         Self(self.0 & other.0)
     }
 
+    /// Without those of `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// The specification's names of the bits that the driver knows.
     pub fn names(self) -> Vec<&'static str> {
         NAMES.iter().filter(|(bit, _)| self.contains(*bit)).map(|(_, name)| *name).collect()
     }
 }
 
-/// What the driver can do without nothing.
+/// What the driver can't do without.
 const REQUIRED: Features = Features::VERSION_1;
 
 /// What it makes use of where it is offered.
@@ -102,7 +107,7 @@ const WANTED: Features = Features::MTU
 pub(crate) fn agree(device: &str, offered: Features, confined: bool) -> Result<Features, Error> {
     let missing = |features: Features, reason| Error::MissingFeatures {
         device: device.to_owned(),
-        missing: Features(features.0 & !offered.0).names(),
+        missing: features.without(offered).names(),
         reason,
     };
     if !offered.contains(REQUIRED) {
@@ -118,7 +123,7 @@ pub(crate) fn agree(device: &str, offered: Features, confined: bool) -> Result<F
     let mut agreed = offered.common(REQUIRED.and(WANTED));
     if !agreed.contains(Features::CONTROL_QUEUE) {
         // Section 5.1.3.1: these need the control queue.
-        agreed = Features(agreed.0 & !Features::CONTROL_RECEIVE.and(Features::MULTIQUEUE).0);
+        agreed = agreed.without(Features::CONTROL_RECEIVE.and(Features::MULTIQUEUE));
     }
     Ok(agreed)
 }

@@ -18,12 +18,9 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let space = AddressSpace::emulated();
 //! let pool = Pool::new(&space, PoolOptions::default())?;
-//! let (backend, device) = VirtioNet::create(&space, Options::default());
+//! let (backend, mut device) = VirtioNet::create(&space, Options::default());
 //!
-//! // Opening gives commands that the device has to answer; from then on it is stepped by hand here.
-//! let device = device.run();
 //! let mut port = ringway_virtio::open(Function::new(backend)?, &pool, &PortOptions::default())?;
-//! let mut device = device.stop();
 //! device.inject(&[0xff; 60]);
 //! device.step();
 //!
@@ -67,6 +64,9 @@ pub fn knows(vendor: u16, device: u16) -> bool {
 
 /// Takes a virtio network device over and starts it. Packets are received into buffers of `pool` and sent from there;
 /// the pool must be in the function's address space.
+///
+/// Virtio has pairs of queues: the larger number of receive and transmit queues counts for both, since the device may
+/// deliver a packet to any pair that is in use.
 ///
 /// # Errors
 /// When the device is no virtio network device, doesn't offer what is needed, breaks the specification or doesn't answer;

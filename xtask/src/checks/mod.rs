@@ -61,6 +61,12 @@ const STEPS: &[Step] = &[
     },
     Step { name: "tests", does: "unit, model and documentation tests", quick: true, run: steps::tests },
     Step { name: "lab", does: "the cases in virtual machines", quick: false, run: steps::lab },
+    Step {
+        name: "ovs",
+        does: "the flow parser beside and inside Open vSwitch",
+        quick: false,
+        run: steps::ovs,
+    },
 ];
 
 /// Runs the steps and prints the table.

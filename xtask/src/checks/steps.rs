@@ -57,6 +57,14 @@ pub(super) fn lab(surroundings: &Surroundings) -> Result<String> {
     Ok(text.lines().next_back().unwrap_or_default().to_owned())
 }
 
+/// A shorter form of the comparison with Open vSwitch, and a few of its own tests with ours in place.
+pub(super) fn ovs(surroundings: &Surroundings) -> Result<String> {
+    let mut command = Command::new(tool::OWN_PROGRAM);
+    command.args(["ovs", "--tests", "--from-start"]).current_dir(&surroundings.root);
+    let text = logged(surroundings, "ovs", &mut command, |_| true)?;
+    Ok(text.lines().next_back().unwrap_or_default().trim().to_owned())
+}
+
 /// The number in a line such as `test result: ok. 12 passed; 0 failed; …`.
 fn passed_in(line: &str) -> Option<u64> {
     let (_, rest) = line.trim().strip_prefix("test result:")?.split_once(". ")?;

@@ -32,8 +32,10 @@ pub const FOREIGN: &str = "0000:04:00.0";
 pub const LEGACY: &str = "0000:05:00.0";
 /// A device that is no NIC (virtio entropy).
 pub const NOT_A_NIC: &str = "0000:06:00.0";
-/// A virtio NIC without the control queue.
+/// A virtio NIC without the control queue, on the wire [`PLAIN_WIRE`].
 pub const PLAIN: &str = "0000:07:00.0";
+/// The wire on [`PLAIN`].
+pub const PLAIN_WIRE: usize = 2;
 /// An address with nothing there.
 pub const NOTHING: &str = "0000:1f:00.0";
 /// Two virtio NICs behind a conventional PCI bridge: one IOMMU group.
@@ -47,8 +49,8 @@ const WIRED: &str = "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=
 enum Device {
     /// On a root port of its own, served by a process of ours (see `cards`).
     Served(Served),
-    /// On a root port of its own, with the n-th wire behind it.
-    Wired(usize),
+    /// A NIC on a root port of its own, with the n-th wire behind it and further properties.
+    Wired(usize, &'static str),
     /// On a root port of its own.
     Alone(&'static str),
     /// Several behind one conventional bridge, which has a root port.
@@ -90,12 +92,18 @@ impl Configuration {
 
     /// How many wires it has.
     pub fn wires(self) -> usize {
-        2
+        let wired = |device: &&Device| match device {
+            Device::Wired(..) => true,
+            Device::Served(served) => served.wire.is_some(),
+            _ => false,
+        };
+        self.layout().iter().filter(wired).count()
     }
 
     /// The kernel's arguments.
     pub fn kernel_arguments(self) -> String {
-        let common = "console=ttyS0 quiet panic=-1 rdinit=/init";
+        // Without the timer's check at boot, which an emulated processor on a busy machine may fail.
+        let common = "console=ttyS0 quiet panic=-1 rdinit=/init no_timer_check nowatchdog";
         let huge = if self.reserves_huge_pages() { " hugepages=64" } else { "" };
         match self.address_bits() {
             Some(_) => format!("{common} intel_iommu=on iommu=nopt{huge}"),
@@ -120,8 +128,9 @@ impl Configuration {
             let port = index + 1;
             device(format!("pcie-root-port,id=port{port},chassis={port},slot={port},addr={:#x}", port + 1));
             match kind {
-                Device::Wired(wire) => {
-                    device(format!("{WIRED},bus=port{port},netdev=wire{wire},mac={}", guest_address(wire)));
+                Device::Wired(wire, further) => {
+                    let address = guest_address(wire);
+                    device(format!("{WIRED},bus=port{port},netdev=wire{wire},mac={address}{further}"));
                 }
                 Device::Served(_) => {
                     let path = sockets.next().map(|path| path.display().to_string()).unwrap_or_default();
@@ -156,16 +165,17 @@ impl Configuration {
             Self::EmulatedIommu => return vec![served("82599", Some(0)), served("82599-kx4", Some(1))],
             Self::Iommu39 | Self::Iommu48 | Self::NoIommu => {}
         }
-        let mut layout = vec![Device::Wired(0), Device::Wired(1)];
+        let mut layout = vec![Device::Wired(0, ""), Device::Wired(1, "")];
         if self == Self::Iommu39 {
             layout.extend([
                 Device::Alone("virtio-net-pci,disable-legacy=on,romfile="),
                 Device::Alone("e1000e,romfile="),
                 Device::Alone("virtio-net-pci,disable-modern=on,disable-legacy=off,romfile="),
                 Device::Alone("virtio-rng-pci,disable-legacy=on,iommu_platform=on"),
-                Device::Alone(
-                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,ctrl_vq=off,ctrl_rx=off,\
-                     ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off,romfile=",
+                Device::Wired(
+                    PLAIN_WIRE,
+                    ",ctrl_vq=off,ctrl_rx=off,ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,\
+                     ctrl_guest_offloads=off,guest_announce=off",
                 ),
                 Device::Bridged(&[
                     "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",

@@ -1,6 +1,8 @@
 //! The program under test, as the lab runs it: NICs given to the ordinary user, `ringway` started as that user,
 //! signalled, and its words and summary taken.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
@@ -11,6 +13,9 @@ use crate::tool;
 const START: u32 = 60;
 /// Seconds in which it ends when it is asked to.
 const END: u32 = 30;
+
+/// For the guest's answer, beyond any of these even where its clock is slow.
+const ANSWER: Duration = Duration::from_secs(300);
 
 /// What a run of the program left.
 #[derive(Clone, Debug)]
@@ -45,18 +50,29 @@ pub struct PortSummary {
     pub sent_bytes: u64,
 }
 
-/// Gives NICs to the ordinary user, as root.
+/// Gives NICs to the ordinary user, as root, by `ringway bind`.
 pub fn bind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
     machine.check(&format!("bind_for_user {}", addresses.join(" "))).map(|_| ())
 }
 
-/// Gives NICs back to the kernel's drivers, and waits for their interfaces.
+/// Gives NICs back to the kernel's drivers by `ringway unbind`, and waits for their interfaces.
 pub fn unbind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
     machine.check(&format!("unbind {}", addresses.join(" ")))?;
     for address in addresses {
         machine.check(&format!("await 20 has_interface {address}"))?;
     }
     Ok(())
+}
+
+/// Gives devices to the ordinary user by the kernel's bare files: those that `ringway bind` refuses, to see what opening
+/// them says.
+pub fn bind_by_hand(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
+    machine.check(&format!("bind_by_hand {}", addresses.join(" "))).map(|_| ())
+}
+
+/// Takes back what [`bind_by_hand`] gave; the kernel chooses the driver, if it has one.
+pub fn unbind_by_hand(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
+    machine.check(&format!("unbind_by_hand {}", addresses.join(" "))).map(|_| ())
 }
 
 /// Starts a forwarder and waits until it says that it forwards.
@@ -76,8 +92,9 @@ pub fn start(machine: &mut Machine, command: &str) -> Result<()> {
 }
 
 fn launch(machine: &mut Machine, command: &str) -> Result<()> {
+    let script = format!("background forward {command}\nawait {START} said_or_ended forward ^forwarding");
     machine
-        .check(&format!("background forward {command}\nawait {START} said_or_ended forward ^forwarding"))
+        .check_within(&script, ANSWER)
         .map(|_| ())
         .with_context(|| format!("{command:?} neither started to forward nor ended in {START} s"))
 }
@@ -90,7 +107,7 @@ pub fn end(machine: &mut Machine, signal: &str) -> Result<Ended> {
 
 /// Waits until the forwarder has ended, and takes what it leaves.
 pub fn ended_by_itself(machine: &mut Machine) -> Result<Ended> {
-    let answer = machine.run(&format!("await {END} test -e /run/lab/forward.status"))?;
+    let answer = machine.run_within(&format!("await {END} test -e /run/lab/forward.status"), ANSWER)?;
     if answer.status != 0 {
         let said = machine.check("tail -n 20 /run/lab/forward.err")?;
         bail!("expected the forwarder to end within {END} s; it still runs, and said last:\n{said}");
@@ -109,9 +126,10 @@ fn collect(machine: &mut Machine) -> Result<Ended> {
 
 /// Runs a command of the program to its end, as the ordinary user.
 pub fn run(machine: &mut Machine, command: &str) -> Result<Ended> {
-    machine.check(&format!(
+    let script = format!(
         "background forward {command}\nawait {START} test -e /run/lab/forward.status || signal forward KILL"
-    ))?;
+    );
+    machine.check_within(&script, ANSWER)?;
     ended_by_itself(machine)
 }
 

@@ -44,6 +44,7 @@ pub fn build(destination: &Path, fetched: &Fetched, programs: &[Program]) -> Res
     );
     archive.file("etc/group", 0o644, format!("root:x:0:\n{USER}:x:1000:\n").as_bytes());
     archive.file("etc/lab/background.sh", 0o644, include_bytes!("guest/background.sh"));
+    archive.file("usr/local/bin/modprobe", 0o755, include_bytes!("guest/modprobe.sh"));
     archive.file("usr/local/bin/limited", 0o755, include_bytes!("guest/limited.sh"));
     archive.file("bin/busybox", 0o755, &read(&fetched.busybox)?);
     archive.link("bin/sh", "busybox");

@@ -114,8 +114,9 @@ pub fn target_version() -> u32 {
     u32::try_from(version).unwrap_or(0)
 }
 
-/// Whether the two halves mean the same by their structures.
-pub(super) fn sizes_agree() -> bool {
+/// Whether the two halves mean the same by their structures; ask before comparing.
+#[must_use]
+pub fn sizes_agree() -> bool {
     // SAFETY: both take nothing and return a constant.
     let (side, words) = unsafe { (ringway_oracle_side_size(), ringway_oracle_flow_words()) };
     side == size_of::<Side>() && words == WORDS

@@ -6,7 +6,7 @@
 use super::{general, shapes};
 use crate::bytes::{half, number};
 use crate::layout::Layout;
-use crate::metadata::{Metadata, PacketType, VlanLimit};
+use crate::metadata::{Metadata, VlanLimit};
 use crate::miniflow::Miniflow;
 use crate::outcome::Extraction;
 
@@ -21,37 +21,53 @@ const FRAGMENT_AND_PROTOCOL: u32 = u32::from_ne_bytes([0x3f, 0xff, 0, 0xff]);
 const WHOLE_TCP: u32 = u32::from_ne_bytes([0, 0, 0, 6]);
 const WHOLE_UDP: u32 = u32::from_ne_bytes([0, 0, 0, 17]);
 
-/// What a frame is, as far as its protocol numbers say.
-enum Shape {
-    UdpIpv4,
-    TcpIpv4,
-    UdpIpv6,
-    TcpIpv6,
-    Other,
+/// Goes to the shape of a frame behind `$tags` tags, if it has one. `$bytes` are the frame's first less four bytes a
+/// tag, so that the Ethernet type is at 12; the sizes are those of the headers of the four shapes.
+macro_rules! go_by_shape {
+    ($bytes:expr, $tags:literal, [$a:literal, $b:literal, $c:literal, $d:literal],
+     $packet:ident, $metadata:ident, $flow:ident, $vlan_limit:ident) => {
+        let kind = half($bytes, 12);
+        if kind & TYPE_AND_HEADER_LENGTH == IPV4 {
+            let protocol = half($bytes, 20) & FRAGMENT_AND_PROTOCOL;
+            if protocol == WHOLE_UDP {
+                return shapes::udp_ipv4::<L, $tags, $a>($packet, $metadata, $flow, $vlan_limit);
+            }
+            if protocol == WHOLE_TCP {
+                return shapes::tcp_ipv4::<L, $tags, $b>($packet, $metadata, $flow, $vlan_limit);
+            }
+            return general::frame($packet, $metadata, $flow, $vlan_limit);
+        }
+        if kind & TYPE == IPV6 {
+            if $bytes[20] == 17 {
+                return shapes::udp_ipv6::<L, $tags, $c>($packet, $metadata, $flow, $vlan_limit);
+            }
+            if $bytes[20] == 6 {
+                return shapes::tcp_ipv6::<L, $tags, $d>($packet, $metadata, $flow, $vlan_limit);
+            }
+        }
+    };
 }
 
 /// Extracts a frame that came with plain metadata.
 #[inline(always)]
 pub(super) fn extract<L: Layout>(
     packet: &[u8],
-    packet_type: PacketType,
     metadata: &Metadata,
-    vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
+    vlan_limit: VlanLimit,
 ) -> Extraction {
     // The shortest packet of all shapes.
     let Some(bytes) = packet.first_chunk::<42>() else {
-        return general::frame(packet, packet_type, metadata, vlan_limit, flow);
+        return general::frame(packet, metadata, flow, vlan_limit);
     };
-    match shape(bytes) {
-        Shape::UdpIpv4 => shapes::udp_ipv4::<L, 0, 42>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::TcpIpv4 => shapes::tcp_ipv4::<L, 0, 54>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::UdpIpv6 => shapes::udp_ipv6::<L, 0, 62>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::TcpIpv6 => shapes::tcp_ipv6::<L, 0, 74>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::Other if is_tag(bytes) && vlan_limit.tags() >= 1 => {
-            one_tag(packet, packet_type, metadata, vlan_limit, flow)
-        }
-        Shape::Other => general::frame(packet, packet_type, metadata, vlan_limit, flow),
+    go_by_shape!(bytes, 0, [42, 54, 62, 74], packet, metadata, flow, vlan_limit);
+    if is_tag(bytes) && vlan_limit.tags() >= 1 {
+        return one_tag(packet, metadata, flow, vlan_limit);
+    }
+    match number(bytes, 12) {
+        0x0806 => shapes::arp(packet, metadata, flow, vlan_limit),
+        0x8847 => shapes::mpls(packet, metadata, flow, vlan_limit),
+        _ => general::frame(packet, metadata, flow, vlan_limit),
     }
 }
 
@@ -59,66 +75,21 @@ pub(super) fn extract<L: Layout>(
 #[inline(never)]
 fn one_tag<L: Layout>(
     packet: &[u8],
-    packet_type: PacketType,
     metadata: &Metadata,
-    vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
+    vlan_limit: VlanLimit,
 ) -> Extraction {
     let Some((_, bytes)) = packet.first_chunk::<46>().and_then(|bytes| bytes.split_last_chunk::<42>()) else {
-        return general::frame(packet, packet_type, metadata, vlan_limit, flow);
+        return general::frame(packet, metadata, flow, vlan_limit);
     };
-    match shape(bytes) {
-        Shape::UdpIpv4 => shapes::udp_ipv4::<L, 1, 46>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::TcpIpv4 => shapes::tcp_ipv4::<L, 1, 58>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::UdpIpv6 => shapes::udp_ipv6::<L, 1, 66>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::TcpIpv6 => shapes::tcp_ipv6::<L, 1, 78>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::Other if is_tag(bytes) && vlan_limit.tags() >= 2 => {
-            two_tags(packet, packet_type, metadata, vlan_limit, flow)
-        }
-        Shape::Other => general::frame(packet, packet_type, metadata, vlan_limit, flow),
+    go_by_shape!(bytes, 1, [46, 58, 66, 78], packet, metadata, flow, vlan_limit);
+    if is_tag(bytes)
+        && vlan_limit.tags() >= 2
+        && let Some((_, bytes)) = packet.first_chunk::<50>().and_then(|bytes| bytes.split_last_chunk::<42>())
+    {
+        go_by_shape!(bytes, 2, [50, 62, 70, 82], packet, metadata, flow, vlan_limit);
     }
-}
-
-/// Behind two tags.
-#[inline(always)]
-fn two_tags<L: Layout>(
-    packet: &[u8],
-    packet_type: PacketType,
-    metadata: &Metadata,
-    vlan_limit: VlanLimit,
-    flow: &mut Miniflow<L>,
-) -> Extraction {
-    let Some((_, bytes)) = packet.first_chunk::<50>().and_then(|bytes| bytes.split_last_chunk::<42>()) else {
-        return general::frame(packet, packet_type, metadata, vlan_limit, flow);
-    };
-    match shape(bytes) {
-        Shape::UdpIpv4 => shapes::udp_ipv4::<L, 2, 50>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::TcpIpv4 => shapes::tcp_ipv4::<L, 2, 62>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::UdpIpv6 => shapes::udp_ipv6::<L, 2, 70>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::TcpIpv6 => shapes::tcp_ipv6::<L, 2, 82>(packet, packet_type, metadata, vlan_limit, flow),
-        Shape::Other => general::frame(packet, packet_type, metadata, vlan_limit, flow),
-    }
-}
-
-/// The shape of a frame, less four bytes a tag, so that the Ethernet type is at 12.
-#[inline(always)]
-fn shape(bytes: &[u8; 42]) -> Shape {
-    let kind = half(bytes, 12);
-    if kind & TYPE_AND_HEADER_LENGTH == IPV4 {
-        match half(bytes, 20) & FRAGMENT_AND_PROTOCOL {
-            WHOLE_UDP => Shape::UdpIpv4,
-            WHOLE_TCP => Shape::TcpIpv4,
-            _ => Shape::Other,
-        }
-    } else if kind & TYPE == IPV6 {
-        match bytes[20] {
-            17 => Shape::UdpIpv6,
-            6 => Shape::TcpIpv6,
-            _ => Shape::Other,
-        }
-    } else {
-        Shape::Other
-    }
+    general::frame(packet, metadata, flow, vlan_limit)
 }
 
 #[inline(always)]

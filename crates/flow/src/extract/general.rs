@@ -95,10 +95,10 @@ impl Tracked<'_> {
 #[inline(never)]
 pub(super) fn extract<L: Layout>(
     packet: &[u8],
-    packet_type: PacketType,
     metadata: &Metadata,
-    vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
+    vlan_limit: VlanLimit,
+    packet_type: PacketType,
 ) -> Extraction {
     let (map, before, connection) = metadata::push::<L>(&mut flow.values, metadata, packet_type);
     let (front, room) = flow.values.split_at_mut(before.min(MAX_PACKET_WORDS));
@@ -119,10 +119,9 @@ pub(super) fn extract<L: Layout>(
 #[inline(never)]
 pub(super) fn frame<L: Layout>(
     packet: &[u8],
-    _packet_type: PacketType,
     metadata: &Metadata,
-    vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
+    vlan_limit: VlanLimit,
 ) -> Extraction {
     let [input, kind, room @ ..] = &mut flow.values;
     *input = pair(metadata.datapath_hash, metadata.in_port);

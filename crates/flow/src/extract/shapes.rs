@@ -1,4 +1,5 @@
-//! The code for the usual shapes: Ethernet, `TAGS` VLAN tags, IPv4 or IPv6 without options, TCP or UDP.
+//! The code for the usual shapes: Ethernet, `TAGS` VLAN tags, IPv4 or IPv6 without options, TCP or UDP; and without
+//! tags ARP and up to three MPLS labels.
 //!
 //! Each function looks at the packet through one array of `SIZE` bytes, the headers of the shape, that a single
 //! length check gave out; tests what is left to test; and only then writes, to fixed places. When a test fails it
@@ -27,14 +28,13 @@ macro_rules! shape {
         #[inline(never)]
         pub(super) fn $name<L: Layout, const TAGS: usize, const SIZE: usize>(
             packet: &[u8],
-            packet_type: PacketType,
             metadata: &Metadata,
-            vlan_limit: VlanLimit,
             flow: &mut Miniflow<L>,
+            vlan_limit: VlanLimit,
         ) -> Extraction {
             match $whole::<L, TAGS, SIZE>(packet, metadata, flow) {
                 Some(extraction) => extraction,
-                None => general::frame(packet, packet_type, metadata, vlan_limit, flow),
+                None => general::frame(packet, metadata, flow, vlan_limit),
             }
         }
     };
@@ -147,6 +147,86 @@ fn whole_tcp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
     *transport = pair(half(bytes, ip + 40), 0);
     flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV6, 4), ends_in_tcp::<L>()));
     Some(done(padding, ip, ip + 40, Protocols::IPV6.with(Protocols::TCP)))
+}
+
+/// ARP for IPv4 over Ethernet, without tags.
+#[inline(never)]
+pub(super) fn arp<L: Layout>(
+    packet: &[u8],
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+    vlan_limit: VlanLimit,
+) -> Extraction {
+    match whole_arp(packet, metadata, flow) {
+        Some(extraction) => extraction,
+        None => general::frame(packet, metadata, flow, vlan_limit),
+    }
+}
+
+#[inline(always)]
+fn whole_arp<L: Layout>(packet: &[u8], metadata: &Metadata, flow: &mut Miniflow<L>) -> Option<Extraction> {
+    // Hardware Ethernet, protocol IPv4, lengths 6 and 4, an operation under 256.
+    const USUAL: u64 = u64::from_ne_bytes([0, 1, 8, 0, 6, 4, 0, 0]);
+    const WITHOUT_OPERATION: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+    let bytes = packet.first_chunk::<42>()?;
+    if word(bytes, 14) & WITHOUT_OPERATION != USUAL {
+        return None;
+    }
+    start::<L, 0, 42>(bytes, 0, metadata, flow);
+    let [addresses, network, first, second] = last::<L, 0, 4>(flow)?;
+    *addresses = pair(half(bytes, 28), half(bytes, 38));
+    *network = pair(0, quarters(0, u16::from_ne_bytes([0, bytes[21]])));
+    // The sender's six bytes, and the first two of the target's: these stand four bytes further on here.
+    *first = pair(half(bytes, 22), quarters(quarter(bytes, 26), quarter(bytes, 32)));
+    *second = pair(half(bytes, 34), 0);
+    flow.map = union(
+        common::<L, 0>(),
+        union(union(bits(At::<L>::IPV4, 1), bits(At::<L>::NETWORK, 1)), bits(At::<L>::ARP, 2)),
+    );
+    let mut found = Found::NOTHING;
+    found.layers.network = 14;
+    Some(found.finish())
+}
+
+/// MPLS whose label stack ends within three labels, without tags.
+#[inline(never)]
+pub(super) fn mpls<L: Layout>(
+    packet: &[u8],
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+    vlan_limit: VlanLimit,
+) -> Extraction {
+    match whole_mpls(packet, metadata, flow) {
+        Some(extraction) => extraction,
+        None => general::frame(packet, metadata, flow, vlan_limit),
+    }
+}
+
+#[inline(always)]
+fn whole_mpls<L: Layout>(packet: &[u8], metadata: &Metadata, flow: &mut Miniflow<L>) -> Option<Extraction> {
+    let bytes = packet.first_chunk::<26>()?;
+    start::<L, 0, 26>(bytes, 0, metadata, flow);
+    let [first, second] = last::<L, 0, 2>(flow)?;
+    let common = common::<L, 0>();
+    // Bit 8 of a label is set on the last of the stack.
+    let (end, words) = if bytes[16] & 1 != 0 {
+        *first = pair(half(bytes, 14), 0);
+        (18, bits(At::<L>::MPLS, 1))
+    } else if bytes[20] & 1 != 0 {
+        *first = word(bytes, 14);
+        (22, bits(At::<L>::MPLS, 1))
+    } else if bytes[24] & 1 != 0 {
+        *first = word(bytes, 14);
+        *second = pair(half(bytes, 22), 0);
+        (26, bits(At::<L>::MPLS, 2))
+    } else {
+        return None;
+    };
+    flow.map = union(common, words);
+    let mut found = Found::NOTHING;
+    found.layers.mpls = 14;
+    found.layers.network = end;
+    Some(found.finish())
 }
 
 /// What follows the `length` bytes that start at `from`; `None` if it would be less than nothing or more than a

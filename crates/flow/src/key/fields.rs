@@ -190,25 +190,31 @@ impl<L: Layout> FlowKey<L> {
 
     /// MPLS labels from the outermost: three at most, and none after the bottom of the stack.
     pub fn mpls_labels(&self) -> impl Iterator<Item = MplsLabel> {
+        let labels = self.mpls_words().map(MplsLabel);
+        let depth = match labels.iter().position(|label| label.is_bottom()) {
+            Some(bottom) => bottom.wrapping_add(1),
+            None => labels.iter().filter(|label| label.0 != 0).count(),
+        };
         let is_mpls = matches!(self.ethernet_type(), 0x8847 | 0x8848);
-        let mut ended = !is_mpls;
-        self.mpls_words().into_iter().map(MplsLabel).take_while(move |label| {
-            let take = !ended;
-            ended |= label.is_bottom();
-            take
-        })
+        labels.into_iter().take(if is_mpls { depth } else { 0 })
     }
 
     /// Whether it is IPv4.
     #[must_use]
     pub fn is_ipv4(&self) -> bool {
-        self.ethernet_type() == TYPE_IPV4
+        self.network_type() == TYPE_IPV4
     }
 
     /// Whether it is IPv6.
     #[must_use]
     pub fn is_ipv6(&self) -> bool {
-        self.ethernet_type() == TYPE_IPV6
+        self.network_type() == TYPE_IPV6
+    }
+
+    /// The Ethernet type, unless the packet type is of a name space that has none.
+    fn network_type(&self) -> u16 {
+        let kind = self.packet_type();
+        if kind == PacketType::ETHERNET || kind.name_space() == 1 { self.ethernet_type() } else { 0 }
     }
 
     /// Whether it is ARP or RARP.

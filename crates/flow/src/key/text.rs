@@ -12,6 +12,15 @@ impl<T: fmt::LowerHex + PartialEq + Default> fmt::Display for Hex<T> {
     }
 }
 
+/// A number of one digit as it is, a larger one in hexadecimal.
+pub(super) struct Digit(pub(super) u16);
+
+impl fmt::Display for Digit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 9 { write!(f, "{:#x}", self.0) } else { write!(f, "{}", self.0) }
+    }
+}
+
 /// An IPv6 address as the C library's `inet_ntop()` prints it.
 ///
 /// It differs from Rust's own form for addresses in `::/96`: `::7f:0` here is what Rust has, but the C library
@@ -82,6 +91,11 @@ impl<'a, 'b> List<'a, 'b> {
             self.f.write_char(',')?;
         }
         self.f.write_fmt(field)
+    }
+
+    /// Writes on without a comma.
+    pub(super) fn append(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        self.f.write_fmt(text)
     }
 
     /// The bare output, where the next field stands after a bracket.

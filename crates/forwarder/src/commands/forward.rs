@@ -23,6 +23,14 @@ use std::time::Instant;
 /// The exit status for packets lost where none may be.
 const LOST: u8 = 3;
 
+/// What those should know who see rates of ports that are no hardware.
+const EMULATED: &str = "\
+These network cards are emulated: the driver and the forwarder are the real ones, the cards' side is software in this
+process, each with a source of 64-byte UDP packets. Its rates say nothing about hardware. With real cards:
+    ringway ports                        which there are
+    sudo ringway bind ADDRESS ADDRESS    once (in the source tree: cargo xtask bind ADDRESS ADDRESS)
+    ringway forward ADDRESS ADDRESS      as yourself";
+
 /// Forwards until something ends it.
 ///
 /// # Errors
@@ -39,7 +47,10 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
 
     let names = [options.a, options.b];
     let open = OpenOptions { port: port_options(options), buffers, buffer_size: options.rings.buffer_size };
-    let OpenPorts { opened, emulation, pool } = ports::open(&names, &open)?;
+    let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
+    if emulation.is_some() {
+        console.note(EMULATED);
+    }
     say_memory(console, &pool);
 
     let (ports, queues) = activate(console, opened)?;
@@ -47,7 +58,7 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     warn_of_nodes(console, &information, &options.cores);
 
     let summary = {
-        let run = Run { options, console, program, emulation: emulation.as_ref(), events, receiver };
+        let run = Run { options, console, program, emulation: emulation.as_mut(), events, receiver };
         run.forward(ports, queues, &information)?
     };
     drop(emulation);
@@ -60,7 +71,7 @@ struct Run<'a> {
     options: &'a ForwardOptions,
     console: Console,
     program: Instant,
-    emulation: Option<&'a Emulation>,
+    emulation: Option<&'a mut Emulation>,
     events: Sender<Event>,
     receiver: Receiver<Event>,
 }
@@ -79,9 +90,6 @@ impl Run<'_> {
         let (directions, targets) = directions(queues, &rewrites(options, information));
         let workers = Workers::start(directions, &engine_options(options), &events).map_err(Error::System)?;
         let forwarding = Instant::now();
-        if let Some(emulation) = emulation {
-            emulation.start_sources();
-        }
         console.note(format_args!(
             "forwarding between {} and {}; {}",
             options.a,
@@ -95,11 +103,11 @@ impl Run<'_> {
             forwarding,
             first_seen: false,
             emulation,
+            progress: None,
         };
         let limits = Limits { duration: options.duration, interval: options.output.interval };
         let outcome = Session::new(workers, ports, targets, receiver).run(limits, &mut watcher);
-        let streams = emulation.map(Emulation::streams).unwrap_or_default();
-        Ok((Summary::new(&outcome, information, streams), outcome.failures))
+        Ok((Summary::new(&outcome, information, watcher.emulation.as_deref()), outcome.failures))
     }
 }
 

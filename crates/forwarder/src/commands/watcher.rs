@@ -5,7 +5,7 @@ use crate::output::Console;
 use crate::output::live::Live;
 use crate::ports::Emulation;
 use ringway_port::Error;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Watches a run for a person.
 #[derive(Debug)]
@@ -16,8 +16,12 @@ pub(super) struct Watcher<'a> {
     pub(super) program: Instant,
     pub(super) forwarding: Instant,
     pub(super) first_seen: bool,
-    pub(super) emulation: Option<&'a Emulation>,
+    pub(super) emulation: Option<&'a mut Emulation>,
+    pub(super) progress: Option<(u64, Instant)>,
 }
+
+/// Emulated ports between which nothing arrives for this long after their sources stopped have lost the rest.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Watch for Watcher<'_> {
     fn first_packet(&mut self, at: Instant) {
@@ -35,13 +39,25 @@ impl Watch for Watcher<'_> {
     }
 
     fn quieten(&mut self) {
-        if let Some(emulation) = self.emulation {
+        if let Some(emulation) = &mut self.emulation {
             emulation.stop_sources();
         }
     }
 
     fn is_quiet(&mut self) -> bool {
-        self.emulation.is_none_or(Emulation::is_quiet)
+        let Some(emulation) = &mut self.emulation else { return true };
+        let now = Instant::now();
+        let arrived = emulation.progress();
+        let since = match self.progress {
+            Some((before, since)) if before == arrived => since,
+            _ => now,
+        };
+        self.progress = Some((arrived, since));
+        let quiet = emulation.is_quiet() || now.saturating_duration_since(since) >= PATIENCE;
+        if quiet {
+            emulation.settle();
+        }
+        quiet
     }
 
     fn restored(&mut self, port: &str, result: Result<(), Error>) {

@@ -80,12 +80,12 @@ impl Table {
     #[inline]
     pub(crate) fn count_size(&mut self, first: u32, bytes: u32) {
         let class = match bytes {
-            ..=64 => 0,
-            ..=127 => 1,
-            ..=255 => 2,
-            ..=511 => 3,
-            ..=1023 => 4,
-            _ => 5,
+            0..=64 => 0,
+            65..=127 => 1,
+            128..=255 => 2,
+            256..=511 => 3,
+            512..=1023 => 4,
+            1024.. => 5,
         };
         self.count(first.wrapping_add(4 * class));
     }

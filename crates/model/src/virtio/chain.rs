@@ -42,6 +42,7 @@ pub(crate) struct Table {
 
 impl Chain {
     /// Reads the chain that starts at `head`.
+    #[inline]
     pub(crate) fn walk(&mut self, memory: &mut Memory<'_>, table: Table, head: u16) -> Result<(), Breach> {
         self.head = head;
         self.segments.clear();
@@ -52,18 +53,30 @@ impl Chain {
             let seen = format!("the available ring names {head} of {}", table.size);
             return Err(breach(Rule::HeadOutOfRange, seen));
         }
-        let (mut base, mut count, mut index) = (table.base, u32::from(table.size), u32::from(head));
+        let (address, word) = descriptor(memory, table.base, head.into())?;
+        let (length, flags) = (word as u32, (word >> 32) as u16);
+        if flags & (NEXT | INDIRECT) == 0 {
+            return self.push(address, length, flags); // one descriptor, as with every driver that can help it
+        }
+        self.walk_on(memory, table, (address, word))
+    }
+
+    /// The same from the first descriptor on, when more belong to it.
+    #[inline(never)]
+    fn walk_on(&mut self, memory: &mut Memory<'_>, table: Table, first: (u64, u64)) -> Result<(), Breach> {
+        let (mut base, mut count, mut index) = (table.base, u32::from(table.size), u32::from(self.head));
         let mut inside = false;
+        let (mut address, mut word) = first;
         loop {
-            let (address, word) = descriptor(memory, base, index)?;
             let (length, flags, next) = (word as u32, (word >> 32) as u16, (word >> 48) as u16);
             if flags & INDIRECT != 0 {
                 count = enter(table, inside, flags, length)?;
                 (base, index, inside) = (address, 0, true);
+                (address, word) = descriptor(memory, base, index)?;
                 continue;
             }
             if self.segments.len() >= usize::from(table.size) {
-                let seen = format!("the chain from {head} has more than {} descriptors", table.size);
+                let seen = format!("the chain from {} has more than {} descriptors", self.head, table.size);
                 return Err(breach(Rule::ChainTooLong, seen));
             }
             self.push(address, length, flags)?;
@@ -79,9 +92,10 @@ impl Chain {
                 return Err(breach(Rule::InOrderNext, seen));
             }
             index = next.into();
+            (address, word) = descriptor(memory, base, index)?;
         }
-        if self.readable_bytes.wrapping_add(self.writable_bytes) > 1 << 32 {
-            let bytes = self.readable_bytes.wrapping_add(self.writable_bytes);
+        let bytes = self.readable_bytes.wrapping_add(self.writable_bytes);
+        if bytes > 1 << 32 {
             return Err(breach(Rule::ChainTooManyBytes, format!("{bytes} bytes")));
         }
         Ok(())
@@ -140,9 +154,7 @@ impl Chain {
 fn descriptor(memory: &mut Memory<'_>, base: u64, index: u32) -> Result<(u64, u64), Breach> {
     let place = base.wrapping_add(u64::from(index).wrapping_mul(DESCRIPTOR_BYTES));
     if place.is_multiple_of(8) {
-        let address = memory.load_u64(Iova::new(place))?;
-        let word = memory.load_u64(Iova::new(place.wrapping_add(8)))?;
-        return Ok((address, word));
+        return Ok(memory.load_u64_pair(Iova::new(place))?.into());
     }
     // An indirect table may lie anywhere.
     let (mut address, mut word) = ([0; 8], [0; 8]);

@@ -75,7 +75,7 @@ impl Device {
         let Some(slot) = queues.get_mut(usize::from(index)) else { return Ok(None) };
         let memory = &mut view.burst();
         chain.write(memory, &[answer])?;
-        slot.complete(memory, chain.head, 1, faults)?;
+        slot.complete(chain.head, 1, faults)?;
         slot.publish(memory, faults)
     }
 

@@ -5,8 +5,6 @@
 
 use super::handle::Shared;
 use super::queue::Queue;
-use super::violation::Breach;
-use crate::Memory;
 use std::sync::Arc;
 
 /// Faults to come. Each of the queue's is done once, with the next completion or publication.
@@ -24,22 +22,14 @@ pub(crate) struct Plan {
 impl Plan {
     /// Completes, wrongly where that is planned for this queue.
     #[cold]
-    pub(crate) fn complete(
-        &mut self,
-        index: u16,
-        queue: &mut Queue,
-        memory: &mut Memory<'_>,
-        head: u16,
-        length: u32,
-    ) -> Result<(), Breach> {
+    pub(crate) fn complete(&mut self, index: u16, queue: &mut Queue, head: u16, length: u32) {
         let id = take_for(&mut self.wrong_id, index).unwrap_or(head.into());
         let length = take_for(&mut self.excess, index).map_or(length, |excess| length.wrapping_add(excess));
-        queue.complete(memory, id, length)?;
+        queue.complete(id, length);
         if self.duplicate == Some(index) {
             self.duplicate = None;
-            queue.complete(memory, id, length)?;
+            queue.complete(id, length);
         }
-        Ok(())
     }
 
     #[cold]

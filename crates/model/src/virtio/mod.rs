@@ -1,4 +1,46 @@
-//! A virtio-net function (virtio 1.2: chapter 2, section 4.1, section 5.1), split rings.
+//! A virtio-net function: virtio 1.2, chapter 2, section 4.1 (PCI) and section 5.1 (network device), split rings.
+//!
+//! # Registers
+//! BAR 4 holds them; the capabilities say where. Accesses are in each register's own width (section 4.1.3.1); others
+//! read all ones and are noted.
+//!
+//! | common configuration | offset | what the device does | section |
+//! |---|---|---|---|
+//! | device_feature_select | 0 | picks 32 of the bits offered | 4.1.4.3 |
+//! | device_feature | 4 | what is offered; 0 from bit 64 on | 2.2, 4.1.4.3.1 |
+//! | driver_feature_select | 8 | picks 32 of the bits accepted | 4.1.4.3 |
+//! | driver_feature | 12 | what is accepted; fixed by FEATURES_OK | 2.2, 3.1.1 |
+//! | config_msix_vector | 16 | vector of configuration changes; 0xffff is none | 4.1.5.1.2 |
+//! | num_queues | 18 | two a pair, and the control queue | 4.1.4.3 |
+//! | device_status | 20 | progress; 0 resets, and reads 0 when the write returns | 2.1, 2.4 |
+//! | config_generation | 21 | moves on when a changed configuration is read | 2.5, 4.1.4.3.1 |
+//! | queue_select | 22 | picks the queue of all that follows | 4.1.4.3 |
+//! | queue_size | 24 | the most; a smaller power of two may be written; 0: there is no such queue | 4.1.4.3.1 |
+//! | queue_msix_vector | 26 | vector of used buffers | 4.1.5.1.2 |
+//! | queue_enable | 28 | 1 starts the queue, if its parts are aligned | 2.7, 4.1.4.3.2 |
+//! | queue_notify_off | 30 | the queue's index | 4.1.4.4 |
+//! | queue_desc, queue_driver, queue_device | 32, 40, 48 | where descriptors, available and used ring are | 4.1.5.1.3 |
+//! | queue_notify_data | 56 | the queue's index; NOTIF_CONFIG_DATA is not offered | 4.1.4.3 |
+//! | queue_reset | 58 | 1 stops the queue, with RING_RESET; reads 0 when the write returns | 2.6.1 |
+//!
+//! | elsewhere in BAR 4 | offset | what the device does | section |
+//! |---|---|---|---|
+//! | ISR status | 0x40 | bit 0: buffers used (without MSI-X); bit 1: configuration changed; reading clears | 4.1.4.5 |
+//! | mac | 0x80 | the address, also when it was set by a command | 5.1.4 |
+//! | status | 0x86 | bit 0: link up; bit 1: announce yourself | 5.1.4 |
+//! | max_virtqueue_pairs | 0x88 | [`Options::queue_pairs`] | 5.1.4 |
+//! | mtu | 0x8a | [`Options::mtu`] | 5.1.4 |
+//! | speed, duplex | 0x8c, 0x90 | Mbit/s and 1 (full); all ones while the link is down | 5.1.4 |
+//! | notifications | 0x1000 | 4 bytes a queue; the queue's index is written | 4.1.4.4, 4.1.5.2 |
+//!
+//! # When it looks
+//! At a queue when it was notified of it, as hardware is (unless [`Options::polls`]), in the next step. At the control
+//! queue also when any common or network register is accessed, and before a notification that is written through
+//! [`Registers`](ringway_pci::Registers) returns: so a driver can open a device that nobody steps meanwhile.
+//!
+//! # What it is not
+//! No legacy interface, no packed ring, no offload yet: what is not implemented is not offered. Received frames are not
+//! delayed, merged or checked.
 
 mod backend;
 mod chain;

@@ -16,9 +16,8 @@ use ringway_pci::Width;
 
 /// Frames of one round on one queue. A driver that takes buffers back waits for a round at most.
 pub(crate) const ROUND: usize = 32;
-/// What a header asks for (section 5.1.6): flags and segmentation type, and the number of buffers.
+/// What a header asks for (section 5.1.6): flags and segmentation type, its first bytes.
 const ASKS: usize = 2;
-const NUM_BUFFERS: usize = 10;
 const ETHERNET_HEADER: usize = 14;
 const VLAN_TAG: usize = 4;
 /// Section 5.1.6.3.1: what a receive buffer should hold.
@@ -325,7 +324,7 @@ fn collect(
 ) -> Result<Option<bool>, Breach> {
     while outgoing.count() < limit && outgoing.has_room() && slot.take(memory, chain)? {
         outgoing.gather(memory, chain)?;
-        slot.complete(memory, chain.head, 0, faults)?;
+        slot.complete(chain.head, 0, faults)?;
     }
     slot.publish(memory, faults)
 }
@@ -339,7 +338,7 @@ struct Fate {
 /// Sections 5.1.6.2.1 and 5.1.4.2: no offload is offered, so a header asks for none.
 #[inline]
 fn inspect(header: &[u8], frame: &[u8], mtu: usize) -> Fate {
-    let plain = header.iter().take(ASKS).chain(header.iter().skip(NUM_BUFFERS)).all(|&byte| byte == 0);
+    let plain = matches!(header, [0, 0, _, _, _, _, _, _, _, _, 0, 0]);
     let short = frame.len() <= mtu.saturating_add(ETHERNET_HEADER);
     if plain && short && frame.len() >= ETHERNET_HEADER {
         return Fate { goes: true, broken: None };
@@ -382,7 +381,7 @@ fn put(
     }
     set_header(packet, faults.as_mut().and_then(|plan| plan.buffers.take()).unwrap_or(1));
     chain.write(memory, packet)?;
-    slot.complete(memory, chain.head, packet.len() as u32, faults)?;
+    slot.complete(chain.head, packet.len() as u32, faults)?;
     Ok(Delivery::Done)
 }
 
@@ -419,7 +418,7 @@ fn spread(
     set_header(packet, faults.as_mut().and_then(|plan| plan.buffers.take()).unwrap_or(used.len() as u16));
     first.write(memory, packet)?;
     for (head, length) in used {
-        slot.complete(memory, head, length, faults)?;
+        slot.complete(head, length, faults)?;
     }
     Ok(Delivery::Done)
 }

@@ -24,6 +24,9 @@ const USED_INDEX: u64 = 2;
 const USED_RING: u64 = 4;
 const NO_NOTIFY: u16 = 1;
 
+/// Available entries read at once.
+const AHEAD: usize = 32;
+
 /// Where a driver put the three parts of a queue, and how large it made it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Layout {
@@ -61,9 +64,15 @@ pub(crate) struct Queue {
     /// The next available entry to take, and how far the driver had got when last looked at.
     next_available: u16,
     seen_available: u16,
+    /// Entries read ahead, and the index of the first: a line of memory at a time.
+    ahead: [u16; AHEAD],
+    ahead_from: u16,
+    ahead_count: u16,
     /// The next used entry to write, and what the driver knows of.
     next_used: u16,
     published: u16,
+    /// The used entries between the two, as they will be written.
+    completed: Vec<u8>,
     picker: Picker,
 }
 
@@ -83,8 +92,12 @@ impl Queue {
             },
             next_available: 0,
             seen_available: 0,
+            ahead: [0; AHEAD],
+            ahead_from: 0,
+            ahead_count: 0,
             next_used: 0,
             published: 0,
+            completed: Vec::new(),
             picker: Picker::new(if in_order { Order::AsGiven } else { order }),
         }
     }
@@ -137,11 +150,30 @@ impl Queue {
 
     #[inline]
     fn next_head(&mut self, memory: &mut Memory<'_>) -> Result<u16, Breach> {
-        let slot = u64::from(self.next_available & self.mask);
-        let head = memory
-            .load_u16(place(self.layout.available, AVAILABLE_RING.wrapping_add(slot.wrapping_mul(2))))?;
+        let mut at = self.next_available.wrapping_sub(self.ahead_from);
+        if at >= self.ahead_count {
+            self.read_ahead(memory)?;
+            at = 0;
+        }
         self.next_available = self.next_available.wrapping_add(1);
-        Ok(head)
+        Ok(self.ahead.get(usize::from(at)).copied().unwrap_or_default())
+    }
+
+    /// Section 2.7.6: reads the next available entries, of those that the driver has shown, up to the ring's end.
+    #[inline(never)]
+    fn read_ahead(&mut self, memory: &mut Memory<'_>) -> Result<(), Breach> {
+        let slot = self.next_available & self.mask;
+        let shown = self.seen_available.wrapping_sub(self.next_available);
+        let count = shown.min(self.layout.size.wrapping_sub(slot)).min(AHEAD as u16);
+        let mut bytes = [0; 2 * AHEAD];
+        let wanted = bytes.get_mut(..2 * usize::from(count)).unwrap_or_default();
+        let offset = AVAILABLE_RING.wrapping_add(u64::from(slot).wrapping_mul(2));
+        memory.read(place(self.layout.available, offset), wanted)?;
+        for (entry, &bytes) in self.ahead.iter_mut().zip(bytes.as_chunks().0) {
+            *entry = u16::from_le_bytes(bytes);
+        }
+        (self.ahead_from, self.ahead_count) = (self.next_available, count);
+        Ok(())
     }
 
     #[cold]
@@ -162,14 +194,25 @@ impl Queue {
         self.picker.put_back(head);
     }
 
-    /// Section 2.7.8: writes a used entry. The driver sees it after [`publish`](Self::publish).
+    /// Section 2.7.8: a used entry. It is written, and the driver sees it, with [`publish`](Self::publish).
     #[inline]
-    pub(crate) fn complete(&mut self, memory: &mut Memory<'_>, id: u32, length: u32) -> Result<(), Breach> {
-        let slot = u64::from(self.next_used & self.mask);
-        let entry = USED_RING.wrapping_add(slot.wrapping_mul(8));
-        memory.store_u32(place(self.layout.used, entry), id)?;
-        memory.store_u32(place(self.layout.used, entry.wrapping_add(4)), length)?;
+    pub(crate) fn complete(&mut self, id: u32, length: u32) {
+        let entry = u64::from(length) << 32 | u64::from(id);
+        self.completed.extend_from_slice(&entry.to_le_bytes());
         self.next_used = self.next_used.wrapping_add(1);
+    }
+
+    fn write_completed(&mut self, memory: &mut Memory<'_>) -> Result<(), Breach> {
+        let mut slot = u64::from(self.published & self.mask);
+        let mut rest = self.completed.as_slice();
+        while !rest.is_empty() {
+            let until_end = u64::from(self.layout.size).wrapping_sub(slot).wrapping_mul(8) as usize;
+            let (now, later) = rest.split_at(until_end.min(rest.len()));
+            let offset = USED_RING.wrapping_add(slot.wrapping_mul(8));
+            memory.write(place(self.layout.used, offset), now)?;
+            (rest, slot) = (later, 0);
+        }
+        self.completed.clear();
         Ok(())
     }
 
@@ -184,6 +227,7 @@ impl Queue {
         if self.next_used == self.published {
             return Ok(None);
         }
+        self.write_completed(memory)?;
         let (old, new) = (self.published, self.next_used);
         memory.store_u16(place(self.layout.used, USED_INDEX), new)?;
         self.published = new;

@@ -174,11 +174,10 @@ impl Slot {
         }
     }
 
-    /// Gives a chain back to the driver with `length` bytes written, now or later.
+    /// Gives a chain back to the driver with `length` bytes written: with the next [`publish`](Self::publish), or later.
     #[inline]
     pub(crate) fn complete(
         &mut self,
-        memory: &mut Memory<'_>,
         head: u16,
         length: u32,
         faults: &mut Option<Box<Plan>>,
@@ -186,11 +185,13 @@ impl Slot {
         if self.completions.are_delayed() {
             return self.delay(head, length);
         }
-        let Some(queue) = &mut self.queue else { return Ok(()) };
-        match faults {
-            None => queue.complete(memory, head.into(), length),
-            Some(plan) => plan.complete(self.index, queue, memory, head, length),
+        if let Some(queue) = &mut self.queue {
+            match faults {
+                None => queue.complete(head.into(), length),
+                Some(plan) => plan.complete(self.index, queue, head, length),
+            }
         }
+        Ok(())
     }
 
     #[cold]
@@ -221,8 +222,8 @@ impl Slot {
             self.completions.picker.arrange(&mut waiting);
             for (head, length) in waiting.drain(..) {
                 match faults {
-                    None => queue.complete(memory, head.into(), length)?,
-                    Some(plan) => plan.complete(self.index, queue, memory, head, length)?,
+                    None => queue.complete(head.into(), length),
+                    Some(plan) => plan.complete(self.index, queue, head, length),
                 }
             }
             self.completions.waiting = waiting;

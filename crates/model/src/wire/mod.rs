@@ -35,7 +35,8 @@ pub trait Wire: Send + Debug {
     }
 
     /// Whether frames wait until there is room for them in the receive ring. If not, those that find none are lost,
-    /// as on a real wire, and the device counts them as missed.
+    /// as on a real wire, and the device counts them as missed. A frame that waits for one of several receive queues
+    /// holds up those behind it.
     fn waits(&self) -> bool {
         true
     }

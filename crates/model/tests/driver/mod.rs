@@ -1,7 +1,8 @@
 //! A virtio-net driver for these tests, written from the specification alone: slow, plain, and able to do everything
 //! wrong. It shares no code with the device or with Ringway's own driver. All of its memory is ring memory, which it
 //! reads and writes through a device view of its own.
-#![allow(dead_code)] // each test file uses a part
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test's driver: what fails, fails the test")]
 
 use ringway_dma::{AddressSpace, Block, DeviceView, Iova, Placement, RingMemory};
 use ringway_model::virtio::{Features, Handle, Options, VirtioNet};

@@ -5,6 +5,15 @@
 //! the buffer. The records are private memory; a device can lie about what it has done, and what it says is
 //! looked up here.
 //!
+//! A round that is dropped brings the books up to date: until then packets are in neither batch nor stock, so a round
+//! that is forgotten loses buffers and doubles none. On an emulated space the marks of what is lent are set then too,
+//! in bulk: a driver tells the device of new descriptors only after the round, or a device that is quick faults.
+//!
+//! What is not enforced: that the address word is the one of the slot, that it is of a ring of the same device, and
+//! that the device is done with a slot that is taken. A driver that errs there makes a device write into buffers that
+//! the program holds: other bytes in packets, nothing else; the IOMMU confines it to the address space, and on an
+//! emulated space it faults.
+//!
 //! A driver never sees a buffer's number or an address. It names a slot of its ring and the [`AddressWord`] of
 //! the descriptor there; everything else moves inside.
 //!

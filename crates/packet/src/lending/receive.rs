@@ -6,7 +6,8 @@ use crate::cache::{CAPACITY, Stock};
 use crate::pool::{HEADROOM, Inner};
 use crate::word::Word;
 use crate::{Batch, Error, Pool};
-use ringway_dma::{AddressWord, Attachment, DeviceId, LentTable, Quiesced};
+use ringway_dma::{AddressWord, Attachment, Descriptor, DeviceId, LentTable, Quiesced, Ring};
+use std::sync::atomic::Ordering;
 
 /// The buffers that a receive ring holds, one a slot, and a stock of free ones to replace them.
 ///
@@ -22,7 +23,8 @@ pub struct ReceiveBuffers {
     prefix: u32,
     /// The longest packet in one buffer.
     capacity: u32,
-    shift: u32,
+    /// The size of a buffer.
+    size: u64,
     /// The device's address of buffer 0, where the prefix starts.
     base: u64,
     stock: Stock,
@@ -61,7 +63,7 @@ impl ReceiveBuffers {
             mask: slots.wrapping_sub(1),
             prefix,
             capacity: pool.packet_capacity(),
-            shift: pool.inner.shift(),
+            size: pool.inner.size(),
             base: pool.inner.buffers.base_iova().wrapping_add(start.into()),
             stock: Stock::new(pool.clone()),
             device: device.id(),
@@ -82,9 +84,8 @@ impl ReceiveBuffers {
     /// `false` when the slot is taken or no buffer is free.
     pub fn fill(&mut self, slot: u32, address: &AddressWord) -> bool {
         self.stock.refill(1);
-        let Some(top) = self.stock.length.checked_sub(1) else { return false };
-        let (Some(owner), Some(&number)) =
-            (self.owners.get_mut((slot & self.mask) as usize), self.stock.numbers.get(top))
+        let free = self.stock.numbers.get(self.stock.head..self.stock.end).unwrap_or_default();
+        let (Some(owner), Some(&number)) = (self.owners.get_mut((slot & self.mask) as usize), free.first())
         else {
             return false;
         };
@@ -92,15 +93,23 @@ impl ReceiveBuffers {
             return false;
         }
         *owner = number;
-        self.stock.length = top;
+        self.stock.head = self.stock.head.wrapping_add(1);
         if let Some(table) = self.stock.pool.inner.buffers.lent_table() {
             // SAFETY: the number just moved from the stock to this slot.
             unsafe { table.lend(std::iter::once(number)) };
         }
         // SAFETY: the buffer is mapped for the pool's address space, which the device is in, and recorded as lent to
         // this slot.
-        unsafe { address.lend(address_of(self.base, number, self.shift)) };
+        unsafe { address.lend(address_of(self.base, number, self.size)) };
         true
+    }
+
+    /// Sees to it that at least `wanted` free buffers are at hand for the next round (at most the largest batch). `false`:
+    /// the pool has not as many.
+    #[cold]
+    pub fn restock(&mut self, wanted: usize) -> bool {
+        self.stock.refill(wanted);
+        self.stock.end.wrapping_sub(self.stock.head) >= wanted
     }
 
     /// Starts to receive into what room `batch` has, with as many free buffers at hand as the pool gives.
@@ -115,21 +124,23 @@ impl ReceiveBuffers {
         self.stock.refill(batch.room());
         // The stock is the round's until it is dropped. A round that is forgotten takes it along: what it gave to
         // slots is then nowhere else.
-        let top = std::mem::take(&mut self.stock.length);
+        let (head, stocked) = (self.stock.head, self.stock.end);
+        (self.stock.head, self.stock.end) = (0, 0);
         Ok(Receiving {
             from: batch.length,
             next: batch.length,
             end: batch.length.wrapping_add(batch.room()),
-            top,
-            unmarked: top,
+            head,
+            stocked,
+            unmarked: head,
             mask: self.mask,
             prefix: self.prefix,
             capacity: self.capacity,
-            shift: self.shift,
+            size: self.size,
             base: self.base,
             owners: &mut self.owners,
             numbers: &self.stock.numbers,
-            stock: &mut self.stock.length,
+            stock: (&mut self.stock.head, &mut self.stock.end),
             pool: &self.stock.pool.inner,
             words: &mut batch.words,
             length: &mut batch.length,
@@ -166,8 +177,8 @@ impl Drop for ReceiveBuffers {
 }
 
 #[inline(always)]
-fn address_of(base: u64, number: u32, shift: u32) -> u64 {
-    base.wrapping_add(u64::from(number).wrapping_shl(shift))
+fn address_of(base: u64, number: u32, size: u64) -> u64 {
+    base.wrapping_add(u64::from(number).wrapping_mul(size))
 }
 
 /// One round of receiving: moves buffers from slots to the batch, and free ones to the slots.
@@ -181,27 +192,29 @@ fn address_of(base: u64, number: u32, shift: u32) -> u64 {
 pub struct Receiving<'a> {
     /// `mask + 1` records.
     owners: &'a mut [u32],
-    /// Free ones are below `top`; those from `top` on went to slots.
+    /// Free ones are from `head` to `stocked`; those before went to slots.
     numbers: &'a [u32; CAPACITY],
     /// The batch's, as are those below: packets of this round are from `from` to `next`.
     words: &'a mut [Word; MAXIMUM_BATCH],
-    /// How many numbers the stock has left, and packets the batch, once the round is over.
-    stock: &'a mut usize,
+    /// Where the stock's free numbers lie once the round is over.
+    stock: (&'a mut usize, &'a mut usize),
+    /// How many packets the batch has then.
     length: &'a mut usize,
     pool: &'a Inner,
     from: usize,
     next: usize,
     /// At most the batch's limit.
     end: usize,
+    head: usize,
     /// At most `CAPACITY`.
-    top: usize,
-    /// Numbers from here on are marked as lent, on an emulated space.
+    stocked: usize,
+    /// Of those that went to slots, the ones from here to `head` are not marked as lent yet, on an emulated space.
     unmarked: usize,
     base: u64,
+    size: u64,
     mask: u32,
     prefix: u32,
     capacity: u32,
-    shift: u32,
 }
 
 impl Receiving<'_> {
@@ -214,12 +227,12 @@ impl Receiving<'_> {
     /// Whether a free buffer is at hand to replace one that is taken.
     #[inline(always)]
     pub fn has_stock(&self) -> bool {
-        self.top != 0
+        self.head < self.stocked
     }
 
     /// How many free buffers are at hand.
     pub fn stock(&self) -> usize {
-        self.top
+        self.stocked.wrapping_sub(self.head)
     }
 
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes, lends a free one in its place and
@@ -236,6 +249,55 @@ impl Receiving<'_> {
         self.push(number, length);
         self.lend(slot, address);
         Ok(())
+    }
+
+    /// Exchanges consecutive slots from `first` on, for as long as `length` finds a packet in the second word of a
+    /// slot's descriptor (read with acquire order), and writes `idle` there. Ends when the batch is full or no free
+    /// buffer is left, at the ring's end (what lies behind it takes a second run), and before a slot whose length is
+    /// refused. Says how many were exchanged.
+    ///
+    /// This is [`exchange`](Self::exchange) for the common case, with what a slot costs paid once a run.
+    #[inline(always)]
+    pub fn exchange_run(
+        &mut self,
+        ring: &Ring<Descriptor>,
+        first: u32,
+        idle: u64,
+        mut length: impl FnMut(u64) -> Option<u32>,
+    ) -> u32 {
+        let start = (first & self.mask) as usize;
+        let (next, head) = (self.next, self.head);
+        let run = ring.run(first);
+        let slots = self.owners.len().wrapping_sub(start);
+        let count =
+            self.end.wrapping_sub(next).min(self.stocked.wrapping_sub(head)).min(slots).min(run.len());
+        let mut done = 0;
+        while done < count {
+            // SAFETY: `done` is below what is left of each: descriptors, records (there are `mask + 1`, so `start` is
+            // one of them), room in the batch (`next` is at most `end`) and stock (`head` is at most `stocked`).
+            let (descriptor, owner, word, number) = unsafe {
+                (
+                    run.get_unchecked(done),
+                    self.owners.get_unchecked_mut(start.wrapping_add(done)),
+                    self.words.get_unchecked_mut(next.wrapping_add(done)),
+                    *self.numbers.get_unchecked(head.wrapping_add(done)),
+                )
+            };
+            let Some(length) = length(descriptor.word.load(Ordering::Acquire)) else { break };
+            if *owner == NONE || length > self.capacity {
+                break;
+            }
+            *word = Word::new(*owner, self.size, HEADROOM, length);
+            *owner = number;
+            // The books are right at each turn: `length` may panic.
+            done = done.wrapping_add(1);
+            self.next = next.wrapping_add(done);
+            self.head = head.wrapping_add(done);
+            // SAFETY: as in `lend`.
+            unsafe { descriptor.address.lend(address_of(self.base, number, self.size)) };
+            descriptor.word.store(idle, Ordering::Relaxed);
+        }
+        done as u32
     }
 
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes. The slot is empty until
@@ -264,7 +326,7 @@ impl Receiving<'_> {
         let number = self.look_up(slot, length.saturating_sub(self.prefix))?;
         let Some(head) = self.last() else { return Err(Refused::NoRoom) };
         let start = HEADROOM.wrapping_sub(self.prefix);
-        let segment = Word::new(number, self.shift, start, length);
+        let segment = Word::new(number, self.size, start, length);
         let linked = link(self.pool, head, segment);
         if let Some(last) = self.words.get_mut(self.next.wrapping_sub(1)) {
             *last = linked;
@@ -279,8 +341,8 @@ impl Receiving<'_> {
         let Some(word) = self.last() else { return };
         self.next = self.next.wrapping_sub(1);
         // What is free again must not be marked when the round ends.
-        let given = self.numbers.get(self.top..self.unmarked).unwrap_or_default();
-        self.unmarked = self.top;
+        let given = self.numbers.get(self.unmarked..self.head).unwrap_or_default();
+        self.unmarked = self.head;
         drop_packet(self.pool, given, word);
     }
 
@@ -304,7 +366,7 @@ impl Receiving<'_> {
             return false;
         }
         // SAFETY: the buffer is recorded as lent to this slot, and stays so.
-        unsafe { address.lend(address_of(self.base, number, self.shift)) };
+        unsafe { address.lend(address_of(self.base, number, self.size)) };
         true
     }
 
@@ -315,7 +377,7 @@ impl Receiving<'_> {
     pub fn last_prefix(&self) -> &[u8] {
         let Some(word) = self.last() else { return &[] };
         if let Some(table) = self.pool.buffers.lent_table() {
-            shut(table, word.number(self.shift));
+            shut(table, word.number(self.pool.shift()));
         }
         let prefix = self.prefix as usize;
         // SAFETY: the word was taken in this round; the prefix lies before its first byte, inside the buffer.
@@ -349,7 +411,7 @@ impl Receiving<'_> {
     /// Needs room, which the callers checked.
     #[inline(always)]
     fn push(&mut self, number: u32, length: u32) {
-        let word = Word::new(number, self.shift, HEADROOM, length);
+        let word = Word::new(number, self.size, HEADROOM, length);
         // SAFETY: `next` is below `end`, which is at most the batch's limit.
         unsafe { *self.words.get_unchecked_mut(self.next) = word };
         self.next = self.next.wrapping_add(1);
@@ -358,13 +420,13 @@ impl Receiving<'_> {
     /// Needs stock, which the callers checked.
     #[inline(always)]
     fn lend(&mut self, slot: u32, address: &AddressWord) {
-        self.top = self.top.wrapping_sub(1);
-        // SAFETY: `top` was at least 1 and at most the stock's length.
-        let number = unsafe { *self.numbers.get_unchecked(self.top) };
+        // SAFETY: `head` is below `stocked`, which is at most `CAPACITY`.
+        let number = unsafe { *self.numbers.get_unchecked(self.head) };
+        self.head = self.head.wrapping_add(1);
         *self.owner(slot) = number;
         // SAFETY: the buffer is mapped for the pool's address space, which the device is in, and recorded as lent to
         // this slot.
-        unsafe { address.lend(address_of(self.base, number, self.shift)) };
+        unsafe { address.lend(address_of(self.base, number, self.size)) };
     }
 }
 
@@ -372,11 +434,11 @@ impl Drop for Receiving<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(table) = self.pool.buffers.lent_table() {
-            let given = self.numbers.get(self.top..self.unmarked).unwrap_or_default();
+            let given = self.numbers.get(self.unmarked..self.head).unwrap_or_default();
             let taken = self.words.get(self.from..self.next).unwrap_or_default();
             mark(self.pool, table, given, taken);
         }
-        *self.stock = self.top;
+        (*self.stock.0, *self.stock.1) = (self.head, self.stocked);
         *self.length = self.next;
     }
 }

@@ -3,10 +3,11 @@
 use super::{NONE, in_space, records};
 use crate::batch::MAXIMUM_BATCH;
 use crate::cache::Returns;
-use crate::pool::Inner;
+use crate::pool::{Inner, MAGAZINE, Magazine};
 use crate::word::{Word, flag};
-use crate::{Batch, Error, Pool};
-use ringway_dma::{AddressWord, Attachment, DeviceId, LentTable, Quiesced};
+use crate::{Batch, Error, Frame, Pool};
+use ringway_dma::{AddressWord, Attachment, Descriptor, DeviceId, LentTable, Quiesced, Ring};
+use std::sync::atomic::Ordering;
 
 /// A record's upper byte says which of the queue's pools the buffer is of.
 const POOL_SHIFT: u32 = 24;
@@ -92,29 +93,16 @@ impl TransmitBuffers {
     /// are passed over. Says how many were taken.
     #[inline]
     pub fn take_back(&mut self, first: u32, count: u32) -> u32 {
-        let start = (first & self.mask) as usize;
-        let until_end = self.owners.len().wrapping_sub(start);
-        let count = (count as usize).min(self.owners.len());
-        let near = self.take_back_slots(start, count.min(until_end));
-        near.wrapping_add(self.take_back_slots(0, count.saturating_sub(until_end)))
-    }
-
-    #[inline]
-    fn take_back_slots(&mut self, start: usize, count: usize) -> u32 {
-        let Self { owners, returns, .. } = self;
-        let Some(slots) = owners.get_mut(start..start.wrapping_add(count)) else { return 0 };
-        // One pool and no empty slot: the records are the numbers, and go to the cache as they are.
-        if let [returns] = returns.as_mut_slice()
-            && !slots.contains(&NONE)
-        {
-            if let Some(table) = returns.pool.inner.buffers.lent_table() {
-                table.take_back(slots.iter().copied());
-            }
-            returns.put_slice(slots);
-            slots.fill(NONE);
-            return count as u32;
+        let Self { owners, returns, mask, .. } = self;
+        let (before, from) = owners.split_at_mut_checked((first & *mask) as usize).unwrap_or_default();
+        let count = count as usize;
+        let near = from.get_mut(..count.min(from.len())).unwrap_or_default();
+        let far = before.get_mut(..count.saturating_sub(near.len()).min(before.len())).unwrap_or_default();
+        let mut taken = take_back_slots(near, returns);
+        if !far.is_empty() {
+            taken = taken.wrapping_add(take_back_slots(far, returns));
         }
-        take_back_each(slots, returns)
+        taken
     }
 
     /// Takes back the buffer of one slot, which the device is done with. `false` when it holds none: the device named
@@ -122,7 +110,9 @@ impl TransmitBuffers {
     #[inline]
     pub fn take_back_one(&mut self, slot: u32) -> bool {
         let Self { owners, returns, mask, .. } = self;
-        owners.get_mut((slot & *mask) as usize).is_some_and(|slot| take_back_slot(slot, returns))
+        let Some(slot) = owners.get_mut((slot & *mask) as usize) else { return false };
+        unmark(std::slice::from_ref(slot), returns);
+        put_back(slot, returns)
     }
 
     /// How many slots hold a buffer.
@@ -139,24 +129,64 @@ impl TransmitBuffers {
     }
 }
 
-#[inline(never)]
-fn take_back_each(slots: &mut [u32], returns: &mut [Returns]) -> u32 {
-    slots.iter_mut().map(|slot| u32::from(take_back_slot(slot, returns))).fold(0, u32::wrapping_add)
+#[inline]
+fn take_back_slots(slots: &mut [u32], returns: &mut [Returns]) -> u32 {
+    unmark(slots, returns);
+    let mut taken = 0u32;
+    let (whole, rest) = slots.as_chunks_mut::<MAGAZINE>();
+    for slots in whole {
+        // One pool and no empty slot: the records are a magazine as they are.
+        let is_full = slots.iter().fold(true, |full, &record| full & (record != NONE));
+        if let [returns] = &*returns
+            && is_full
+        {
+            returns.pool.inner.put_magazine(Magazine(*slots));
+            *slots = [NONE; MAGAZINE];
+            taken = taken.wrapping_add(MAGAZINE as u32);
+        } else {
+            taken = taken.wrapping_add(put_back_each(slots, returns));
+        }
+    }
+    if rest.is_empty() { taken } else { taken.wrapping_add(put_back_each(rest, returns)) }
 }
 
+#[inline(never)]
+fn put_back_each(slots: &mut [u32], returns: &mut [Returns]) -> u32 {
+    slots.iter_mut().map(|slot| u32::from(put_back(slot, returns))).fold(0, u32::wrapping_add)
+}
+
+/// The buffer of a slot, whose mark is gone, is free.
 #[inline]
-fn take_back_slot(slot: &mut u32, returns: &mut [Returns]) -> bool {
+fn put_back(slot: &mut u32, returns: &mut [Returns]) -> bool {
     let record = std::mem::replace(slot, NONE);
     if record == NONE {
         return false;
     }
     let Some(returns) = returns.get_mut((record >> POOL_SHIFT) as usize) else { return false };
-    let number = record & NUMBER;
-    if let Some(table) = returns.pool.inner.buffers.lent_table() {
-        table.take_back(std::iter::once(number));
-    }
-    returns.put(number);
+    returns.put(record & NUMBER);
     true
+}
+
+/// Keeps software devices out of what these slots hold, from now on.
+#[inline(always)]
+fn unmark(slots: &[u32], returns: &[Returns]) {
+    // All pools of a queue are in one address space.
+    if returns.first().is_some_and(|returns| returns.pool.inner.buffers.lent_table().is_some()) {
+        unmark_each(slots, returns);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn unmark_each(slots: &[u32], returns: &[Returns]) {
+    for (index, returns) in returns.iter().enumerate() {
+        let of_pool = |record: &u32| *record != NONE && (*record >> POOL_SHIFT) as usize == index;
+        if let Some(table) = returns.pool.inner.buffers.lent_table()
+            && slots.iter().any(of_pool)
+        {
+            table.take_back(slots.iter().copied().filter(of_pool).map(|record| record & NUMBER));
+        }
+    }
 }
 
 impl Drop for TransmitBuffers {
@@ -228,6 +258,25 @@ impl Sending<'_> {
         bytes
     }
 
+    /// Whether a buffer of the packet at the front is empty: what a device may take for a fault.
+    pub fn has_empty_segment(&self) -> bool {
+        let mut next = self.word();
+        while let Some(word) = next {
+            if word.length() == 0 {
+                return true;
+            }
+            // SAFETY: as in `packet_length`.
+            next = word.has(flag::SEGMENTED).then(|| unsafe { (*self.pool.metadata(word)).next });
+        }
+        false
+    }
+
+    /// Whether [`lend`](Self::lend) finds the slot empty.
+    #[inline]
+    pub fn is_free(&self, slot: u32) -> bool {
+        self.owners.get((slot & self.mask) as usize) == Some(&NONE)
+    }
+
     /// The bytes before the packet at the front that go with it. `None` when its headroom is shorter: the packet
     /// can't be sent and stays.
     #[inline(always)]
@@ -268,6 +317,68 @@ impl Sending<'_> {
             self.sent = self.sent.wrapping_add(1);
         }
         true
+    }
+
+    /// Lends packets from the front, to consecutive slots from `first` on, and writes both words of their descriptors:
+    /// the address, and what `command` makes of slot and length. Ends with the batch, after `count` packets, at the
+    /// ring's end (the rest goes in a second run), before a slot that is taken or a packet that needs more than
+    /// one plain descriptor (several segments, a VLAN tag, an offload, a prefix longer than its headroom), and where
+    /// `command` says `None`. Says how many went.
+    ///
+    /// This is [`lend`](Self::lend) for the common case, with what a slot costs paid once a run.
+    #[inline(always)]
+    pub fn lend_run<C: Into<Option<u64>>>(
+        &mut self,
+        ring: &Ring<Descriptor>,
+        first: u32,
+        count: u32,
+        mut command: impl FnMut(u32, u32) -> C,
+    ) -> u32 {
+        if self.in_part {
+            return 0;
+        }
+        let start = (first & self.mask) as usize;
+        let sent = self.sent;
+        let run = ring.run(first);
+        let slots = self.owners.len().wrapping_sub(start);
+        let count = (count as usize).min(self.total.wrapping_sub(sent)).min(slots).min(run.len());
+        let mut done = 0;
+        while done < count {
+            // SAFETY: `done` is below what is left of each: descriptors, records (there are `mask + 1`, so `start` is
+            // one of them) and packets (`sent` is at most `total`, which was the batch's length).
+            let (descriptor, owner, word) = unsafe {
+                (
+                    run.get_unchecked(done),
+                    self.owners.get_unchecked_mut(start.wrapping_add(done)),
+                    *self.words.get_unchecked(sent.wrapping_add(done)),
+                )
+            };
+            if *owner != NONE || !word.is_plain() || word.offset(self.shift) < self.prefix {
+                break;
+            }
+            let Some(command) = command(first.wrapping_add(done as u32), word.length()).into() else { break };
+            *owner = word.number(self.shift) | self.tag;
+            // The books are right at each turn: `command` may panic.
+            done = done.wrapping_add(1);
+            self.sent = sent.wrapping_add(done);
+            let address = self.base.wrapping_add(word.position()).wrapping_sub(self.prefix.into());
+            // SAFETY: as in `lend`.
+            unsafe { descriptor.address.lend(address) };
+            descriptor.word.store(command, Ordering::Relaxed);
+        }
+        done as u32
+    }
+
+    /// The packet at the front: what its metadata asks of the device. `None` when there is none, or segments of it are
+    /// gone already.
+    #[inline(always)]
+    pub fn front_frame(&mut self) -> Option<Frame<'_>> {
+        if self.in_part || self.sent >= self.total {
+            return None;
+        }
+        let word = self.words.get_mut(self.sent)?;
+        // SAFETY: the packet belongs to the round, which is borrowed exclusively.
+        Some(unsafe { Frame::new(self.pool, word) })
     }
 
     /// Drops the packet at the front, whole: the device can't take it. `false` when segments of it are gone already,

@@ -13,14 +13,22 @@ const SPEED: u64 = 12;
 
 /// `status`: the link is up.
 const LINK_UP: u16 = 1;
-/// `speed`: not known.
-const SPEED_UNKNOWN: u32 = 0xffff_ffff;
+/// `speed`: in Mbit/s up to this; anything else says that it isn't known.
+const FASTEST: u32 = 0x7fff_ffff;
+/// `max_virtqueue_pairs` (section 5.1.4.1): more pairs, and the control queue behind them would have no index.
+const MOST_PAIRS: u16 = 0x7fff;
+/// `mtu` (section 5.1.4.1): the least that IPv4 asks for.
+const LEAST_MTU: u16 = 68;
 /// How often a configuration may change while it is read: it changes with the link, so a hundred times is a fault.
 const TRIES: u32 = 100;
-/// Ethernet's own: header, tag and 1500 bytes.
-const ETHERNET_FRAME: u32 = 1518;
-/// The header with a VLAN tag.
-const ETHERNET_HEADER: u32 = 18;
+/// How far the configuration must go for a feature: to the end of its field.
+const FIELDS: [(Features, u64); 5] = [
+    (Features::MAC, MAC + 6),
+    (Features::STATUS, STATUS + 2),
+    (Features::MULTIQUEUE, MAX_VIRTQUEUE_PAIRS + 2),
+    (Features::MTU, MTU + 2),
+    (Features::SPEED_DUPLEX, SPEED + 4),
+];
 
 /// The configuration, with what isn't offered filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,56 +36,62 @@ pub(super) struct Configuration {
     pub(super) mac: MacAddress,
     pub(super) link: Link,
     pub(super) queue_pairs: u16,
-    pub(super) maximum_frame: u32,
+    /// The longest packet behind the Ethernet header, in bytes, where the device says.
+    pub(super) mtu: Option<u16>,
 }
 
 /// Reads it as a whole (section 2.5.1).
 pub(super) fn read(transport: &dyn Transport, features: Features) -> Result<Configuration, Error> {
+    let broken = |what, section| Error::Protocol { device: transport.name().to_owned(), what, section };
+    let length = transport.configuration_length();
+    if let Some((feature, end)) =
+        FIELDS.iter().find(|(feature, end)| features.contains(*feature) && length < *end)
+    {
+        let names = feature.names().join(", ");
+        return Err(broken(format!("its configuration has {length} bytes, {names} needs {end}"), "5.1.4"));
+    }
     for _ in 0..TRIES {
         let before = transport.generation();
         let configuration = read_once(transport, features);
-        if transport.generation() == before {
-            return Ok(configuration);
+        if transport.generation() != before {
+            continue;
         }
+        if configuration.queue_pairs == 0 || configuration.queue_pairs > MOST_PAIRS {
+            return Err(broken(
+                format!("it says that it has {} queue pairs", configuration.queue_pairs),
+                "5.1.4.1",
+            ));
+        }
+        if let Some(mtu @ ..LEAST_MTU) = configuration.mtu {
+            return Err(broken(format!("it says that its MTU is {mtu}"), "5.1.4.1"));
+        }
+        return Ok(configuration);
     }
-    Err(Error::Protocol {
-        device: transport.name().to_owned(),
-        what: format!("its configuration changed {TRIES} times while it was read"),
-        section: "2.5.1",
-    })
+    Err(broken(format!("its configuration changed {TRIES} times while it was read"), "2.5.1"))
 }
 
 fn read_once(transport: &dyn Transport, features: Features) -> Configuration {
-    let mac = if features.contains(Features::MAC) {
-        MacAddress(std::array::from_fn(|index| transport.configuration8(MAC + index as u64)))
-    } else {
-        local_address(transport.name())
-    };
-    let speed = features
-        .contains(Features::SPEED_DUPLEX)
+    let has = |feature| features.contains(feature);
+    let mac = has(Features::MAC)
+        .then(|| MacAddress(std::array::from_fn(|index| transport.configuration8(MAC + index as u64))))
+        .filter(|mac| mac.is_unicast())
+        .unwrap_or_else(|| local_address(transport.name()));
+    let speed = has(Features::SPEED_DUPLEX)
         .then(|| transport.configuration32(SPEED))
-        .filter(|&speed| speed != SPEED_UNKNOWN && speed != 0);
+        .filter(|speed| (1..=FASTEST).contains(speed));
     // Section 5.1.4.2: without the field the link is taken to be up.
-    let up = !features.contains(Features::STATUS) || transport.configuration16(STATUS) & LINK_UP != 0;
-    let queue_pairs = if features.contains(Features::MULTIQUEUE) {
-        transport.configuration16(MAX_VIRTQUEUE_PAIRS).max(1)
-    } else {
-        1
-    };
-    let maximum_frame = if features.contains(Features::MTU) {
-        u32::from(transport.configuration16(MTU)).saturating_add(ETHERNET_HEADER)
-    } else {
-        ETHERNET_FRAME
-    };
+    let up = !has(Features::STATUS) || transport.configuration16(STATUS) & LINK_UP != 0;
+    let queue_pairs =
+        if has(Features::MULTIQUEUE) { transport.configuration16(MAX_VIRTQUEUE_PAIRS) } else { 1 };
     Configuration {
         mac,
         link: if up { Link::Up { speed } } else { Link::Down { reason: "the device says so".to_owned() } },
         queue_pairs,
-        maximum_frame,
+        mtu: has(Features::MTU).then(|| transport.configuration16(MTU)),
     }
 }
 
-/// Section 5.1.5: without an address of the device's, the driver makes one up: locally administered, and the same for
+/// Section 5.1.5: without an address of the device's, or with one that no station can have, the driver makes one up: locally administered, and the same for
 /// the same device each time.
 fn local_address(name: &str) -> MacAddress {
     // FNV-1a: any spread will do.

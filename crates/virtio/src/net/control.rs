@@ -1,24 +1,30 @@
 //! The control queue: commands, one at a time (virtio 1.2, section 5.1.6.5).
 //!
 //! A command lies in ring memory as two descriptors: class, command and data for the device to read, and one byte for
-//! its answer. It is waited for, bounded. After a command that was not answered the queue is given up: the device may
-//! still write the answer.
+//! its answer. It is waited for, bounded, and not at all when the device is gone or needs a reset. After a command that was
+//! not answered the queue is given up: the device may still write the answer.
 
 use crate::Error;
-use crate::ring::{SplitRing, flag, word};
-use ringway_dma::{Park, Quiesced, Ring};
+use crate::ring::{Areas, SplitRing, flag, word};
+use crate::transport::{Transport, alive};
+use ringway_dma::{Kept, Park, Quiesced, Ring};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a device may take: hypervisors answer within microseconds, an emulated processor within milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Between looks for the answer.
+const NAP: Duration = Duration::from_micros(50);
 /// The answer "done" (section 5.1.6.5).
 const VIRTIO_NET_OK: u64 = 0;
 /// What the answer's byte holds before the device writes it.
 const NO_ANSWER: u64 = 0xff;
 
-/// Words for a command: class, command and up to 22 bytes of data.
-pub(super) const COMMAND_WORDS: u32 = 4;
+/// Descriptors: one command of two at a time.
+pub(super) const SIZE: u16 = 2;
+/// Words for a command: class, command and up to 30 bytes of data.
+const COMMAND_WORDS: u32 = 4;
 
 /// A command: class, code and the specification's name.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +32,19 @@ pub(super) struct Command {
     class: u8,
     code: u8,
     name: &'static str,
+    /// What it didn't do in time.
+    late: &'static str,
+}
+
+macro_rules! command {
+    ($class:literal, $code:literal, $name:literal) => {
+        Self { class: $class, code: $code, name: $name, late: concat!("answer the command ", $name) }
+    };
 }
 
 impl Command {
-    pub(super) const PROMISCUOUS: Self = Self { class: 0, code: 0, name: "VIRTIO_NET_CTRL_RX_PROMISC" };
-    pub(super) const QUEUE_PAIRS: Self = Self { class: 4, code: 0, name: "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET" };
+    pub(super) const PROMISCUOUS: Self = command!(0, 0, "VIRTIO_NET_CTRL_RX_PROMISC");
+    pub(super) const QUEUE_PAIRS: Self = command!(4, 0, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET");
 }
 
 /// The control queue.
@@ -47,16 +61,35 @@ impl Park for ControlQueue {
 }
 
 impl ControlQueue {
-    pub(super) fn new(ring: SplitRing, command: Ring<AtomicU64>, answer: Ring<AtomicU64>) -> Self {
-        Self { ring, command, answer, given_up: false }
+    /// Sets the queue up and enables it.
+    pub(super) fn start(
+        transport: &Arc<dyn Transport>,
+        index: u16,
+        event_index: bool,
+    ) -> Result<Kept<Self>, Error> {
+        let dma = Error::dma(transport.name());
+        let words = COMMAND_WORDS as usize * size_of::<AtomicU64>();
+        let answer = size_of::<AtomicU64>();
+        let (areas, mut memory) = Areas::allocate(&**transport, SIZE, &[words, answer]).map_err(&dma)?;
+        let command = memory.block(words).and_then(|block| block.ring(0, COMMAND_WORDS)).map_err(&dma)?;
+        let answer = memory.block(answer).and_then(|block| block.ring(0, 1)).map_err(&dma)?;
+        let ring = SplitRing::start(&**transport, index, &areas, event_index, None)?;
+        let keeper: Arc<dyn Transport> = Arc::clone(transport);
+        Ok(Kept::new(Self { ring, command, answer, given_up: false }, keeper))
     }
 
     /// Carries a command out.
-    pub(super) fn execute(&mut self, device: &str, command: Command, data: &[u8]) -> Result<(), Error> {
+    pub(super) fn execute(
+        &mut self,
+        transport: &dyn Transport,
+        command: Command,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        let device = transport.name();
         let refused = || Error::CommandRefused { device: device.to_owned(), command: command.name };
         let late = || Error::Timeout {
             device: device.to_owned(),
-            what: command.name,
+            what: command.late,
             milliseconds: LIMIT.as_millis() as u64,
         };
         if self.given_up {
@@ -74,7 +107,7 @@ impl ControlQueue {
             self.command.at(index).store(value, Ordering::Relaxed);
         }
         self.answer.at(0).store(NO_ANSWER, Ordering::Relaxed);
-        let (request, reply) = (self.ring.descriptors.at(0), self.ring.descriptors.at(1));
+        let (request, reply) = (self.ring.descriptors().at(0), self.ring.descriptors().at(1));
         request.address.point_at(&self.command, 0);
         request.word.store(word(length as u32, flag::NEXT, 1), Ordering::Relaxed);
         reply.address.point_at(&self.answer, 0);
@@ -84,13 +117,17 @@ impl ControlQueue {
 
         let deadline = Instant::now() + LIMIT;
         while self.ring.ready() == Some(0) {
+            // Until it is answered this stands: the device may answer late.
+            self.given_up = true;
+            alive(transport)?;
             if Instant::now() > deadline {
-                self.given_up = true;
                 return Err(late());
             }
-            std::thread::sleep(Duration::from_micros(50));
+            if self.ring.ready() == Some(0) {
+                std::thread::sleep(NAP);
+            }
         }
-        if self.ring.ready() != Some(1) || self.ring.completed(0).0 != 0 {
+        if self.ring.ready() != Some(1) || self.ring.completed_id(0) != 0 {
             self.given_up = true;
             return Err(Error::Protocol {
                 device: device.to_owned(),
@@ -98,6 +135,7 @@ impl ControlQueue {
                 section: "5.1.6.5",
             });
         }
+        self.given_up = false;
         self.ring.consume(1);
         if self.answer.at(0).load(Ordering::Relaxed) & 0xff == VIRTIO_NET_OK {
             Ok(())

@@ -5,6 +5,7 @@ mod control;
 mod header;
 mod port;
 mod receive;
+mod segments;
 mod start;
 mod transmit;
 

@@ -2,7 +2,7 @@
 
 use super::configuration;
 use super::control::{Command, ControlQueue};
-use crate::transport::{Transport, status};
+use crate::transport::{Transport, alive};
 use crate::{Error, Features};
 use ringway_dma::Kept;
 use ringway_port::{Information, Link, Port, ReceiveCounters, Statistics, TransmitCounters};
@@ -41,8 +41,10 @@ impl Port for Control {
     }
 
     fn link(&mut self) -> Result<Link, ringway_port::Error> {
+        let link = configuration::read(&*self.transport, self.features)?.link;
+        // What a device that is gone says of its link is nothing.
         self.check()?;
-        Ok(configuration::read(&*self.transport, self.features)?.link)
+        Ok(link)
     }
 
     fn statistics(&mut self) -> Result<Statistics, ringway_port::Error> {
@@ -67,26 +69,16 @@ impl Port for Control {
                 device: self.information.name.clone(),
                 what: "leaving promiscuous mode",
                 feature: "VIRTIO_NET_F_CTRL_RX",
+                instead: "; it receives everything (QEMU: ctrl_rx=on)",
             }
             .into());
         };
-        control.execute(&self.information.name, Command::PROMISCUOUS, &[u8::from(on)])?;
+        control.execute(&*self.transport, Command::PROMISCUOUS, &[u8::from(on)])?;
         self.promiscuous = on;
         Ok(())
     }
 
     fn check(&mut self) -> Result<(), ringway_port::Error> {
-        match self.transport.status() {
-            u8::MAX => Err(Error::Gone { device: self.information.name.clone() }.into()),
-            status if status & status::DEVICE_NEEDS_RESET != 0 => Err(ringway_port::Error::Failed {
-                port: self.information.name.clone(),
-                reason: "it says that it needs a reset (DEVICE_NEEDS_RESET)".to_owned(),
-            }),
-            status if status & status::DRIVER_OK == 0 => Err(ringway_port::Error::Failed {
-                port: self.information.name.clone(),
-                reason: "someone else has reset it".to_owned(),
-            }),
-            _ => Ok(()),
-        }
+        Ok(alive(&*self.transport)?)
     }
 }

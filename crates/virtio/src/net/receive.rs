@@ -1,34 +1,52 @@
 //! The receive queue: used buffers to the batch, free buffers to the ring.
 //!
 //! Every descriptor has a buffer of its own, so a chain is one descriptor and its id is the slot. Used buffers come
-//! back in any order. A slot whose buffer was taken is empty until a free one is lent; the device can't name an empty
-//! slot without being found out.
+//! back in any order. A buffer that is taken is replaced in its slot at once, and the slot offered again. Only when the
+//! pool has none it stays empty, until there is one; the device can't name an empty slot without being found out.
+//!
+//! The loop in `take_plain` does what nearly every packet needs. What it doesn't know it leaves to `take_any`: packets in
+//! several buffers, lengths that are no packet's, an exhausted pool, a device that lies.
 
 use super::header;
 use crate::Error;
-use crate::ring::{SplitRing, flag, word};
+use crate::ring::{Areas, SplitRing, flag, word};
 use crate::transport::Transport;
 use ringway_dma::{Kept, Park, Quiesced};
 use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
 use ringway_port::{Failure, ReceiveCounters};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// How a receive queue is started.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    pub(super) index: u16,
+    pub(super) size: u16,
+    pub(super) pool: &'a Pool,
+    pub(super) event_index: bool,
+    pub(super) mergeable: bool,
+    /// The vector and its counter.
+    pub(super) interrupt: Option<(u16, Arc<OwnedFd>)>,
+}
 
 /// What the device shares and must outlive its use of it.
 #[derive(Debug)]
 struct State {
-    ring: SplitRing,
     buffers: ReceiveBuffers,
-    /// Slots without a buffer: below `empties`.
-    empty: Box<[u16]>,
-    empties: usize,
+    ring: SplitRing,
+    /// What the device has written when the packet may go on in another buffer; without mergeable buffers more than it
+    /// can write. All buffers of a packet but the last are full (section 5.1.6.4.1), so the others' headers, and the cache
+    /// lines that they are in, need not be looked at.
+    full: u32,
+    /// Slots without a buffer.
+    empty: Vec<u16>,
 }
 
 /// A receive queue.
 #[derive(Debug)]
 pub(crate) struct ReceiveQueue {
     state: Kept<State>,
-    mergeable: bool,
     failure: Failure,
     counters: Arc<ReceiveCounters>,
     interrupt: Option<Arc<OwnedFd>>,
@@ -43,52 +61,48 @@ impl Park for State {
 }
 
 impl ReceiveQueue {
-    /// A queue whose slots are all empty.
-    pub(super) fn new(
-        transport: Arc<dyn Transport>,
-        ring: SplitRing,
-        pool: &Pool,
-        mergeable: bool,
-        interrupt: Option<Arc<OwnedFd>>,
-    ) -> Result<Self, Error> {
-        let size = ring.descriptors.count();
-        let name = transport.name().to_owned();
-        let buffers = ReceiveBuffers::new(pool, size, header::LENGTH, transport.attachment())
-            .map_err(Error::packet(&name))?;
-        // The size of a queue has 16 bits (section 4.1.4.3), so its slots have.
-        let empty: Box<[u16]> = (0..size).rev().map(|slot| slot as u16).collect();
-        let state = State { ring, buffers, empties: empty.len(), empty };
-        Ok(Self {
-            state: Kept::new(state, transport),
-            mergeable,
-            failure: Failure::none(&name),
+    /// Sets a queue up, with a buffer in every slot, and enables it.
+    pub(super) fn start(transport: &Arc<dyn Transport>, start: Start<'_>) -> Result<Self, Error> {
+        let device = transport.name();
+        let buffers =
+            ReceiveBuffers::new(start.pool, start.size.into(), header::LENGTH, transport.attachment())
+                .map_err(Error::packet(device))?;
+        let (areas, _memory) = Areas::allocate(&**transport, start.size, &[]).map_err(Error::dma(device))?;
+        let (vector, interrupt) = start.interrupt.unzip();
+        let ring = SplitRing::start(&**transport, start.index, &areas, start.event_index, vector)?;
+        let full = if start.mergeable { buffers.writable() } else { u32::MAX };
+        let state = State { buffers, ring, full, empty: Vec::with_capacity(start.size.into()) };
+        let mut queue = Self {
+            state: Kept::new(state, Arc::<dyn Transport>::clone(transport)),
+            failure: Failure::none(device),
             counters: Arc::default(),
             interrupt,
-        })
+        };
+        queue.fill()?;
+        Ok(queue)
     }
 
-    /// Lends a buffer to every slot. To be called once, before the device starts to receive.
-    pub(super) fn fill(&mut self) -> Result<(), Error> {
-        let State { ring, buffers, empty, empties } = &mut *self.state;
-        let writable = buffers.writable();
-        while let Some(slot) = empties.checked_sub(1).and_then(|top| empty.get(top)) {
-            let descriptor = ring.descriptors.at((*slot).into());
-            if !buffers.fill((*slot).into(), &descriptor.address) {
+    /// Lends a buffer to every slot.
+    fn fill(&mut self) -> Result<(), Error> {
+        let State { ring, buffers, .. } = &mut *self.state;
+        let (size, writable) = (ring.mask().wrapping_add(1), buffers.writable());
+        for slot in 0..size {
+            let descriptor = ring.descriptors().at(slot);
+            if !buffers.fill(slot, &descriptor.address) {
                 return Err(Error::PoolTooSmall {
                     device: self.failure.port().to_owned(),
-                    wanted: ring.descriptors.count(),
-                    had: buffers.held() as u32,
+                    wanted: size,
+                    had: slot,
                 });
             }
             // The word never changes: every buffer of a pool is of the same size.
-            descriptor.word.store(word(writable, flag::WRITE, 0), std::sync::atomic::Ordering::Relaxed);
-            ring.offer(*slot);
-            *empties -= 1;
+            descriptor.word.store(word(writable, flag::WRITE, 0), Ordering::Relaxed);
+            ring.offer(slot as u16);
         }
         Ok(())
     }
 
-    /// Shows the device what [`fill`](Self::fill) lent. To be called when the device is live.
+    /// Shows the device its buffers. To be called when the device is live.
     pub(super) fn publish(&mut self) {
         self.state.ring.publish();
     }
@@ -98,82 +112,181 @@ impl ReceiveQueue {
     }
 }
 
-impl ringway_port::ReceiveQueue for ReceiveQueue {
-    fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
-        self.failure.check()?;
-        let State { ring, buffers, empty, empties } = &mut *self.state;
-        let Some(ready) = ring.ready() else {
-            return Err(self.failure.set("its used index jumped (virtio 1.2, section 2.7.8)"));
-        };
-        if ready == 0 && *empties == 0 {
-            return Ok(0);
-        }
-        let before = batch.len();
-        let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
-        let mut outcome = Ok(());
-        let (mut done, mut bytes) = (0u16, 0u64);
-        while done < ready && round.has_room() {
+/// What one round has done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    /// Used entries.
+    entries: u16,
+    /// Bytes of packets.
+    bytes: u64,
+    /// Entries that were no packet.
+    erroneous: u64,
+}
+
+impl State {
+    /// Takes packets that are in one buffer, up to the first entry that is anything else.
+    #[inline(always)]
+    fn take_plain(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
+        let Self { buffers, ring, full, .. } = self;
+        let (mask, full) = (ring.mask(), *full);
+        let mut round = buffers.receive(batch)?;
+        let (mut done, mut bytes, mut offer) = (0u16, 0u64, ring.next_offer());
+        while done < ready {
             let (id, written) = ring.completed(done);
             // Less than a header wraps around, and is too long.
             let length = written.wrapping_sub(header::LENGTH);
-            if id > ring.mask() {
-                outcome = Err("it named a descriptor that the ring doesn't have (virtio 1.2, section 2.7.8)");
+            if id > mask || written == full {
                 break;
             }
-            match round.take(id, length) {
-                Ok(()) => {}
-                Err(Refused::TooLong) => {
-                    // The buffer stays with its slot, which is offered again.
-                    round.relend(id, &ring.descriptors.at(id).address);
-                    ring.offer(id as u16);
-                    self.counters.erroneous(1);
-                    done = done.wrapping_add(1);
-                    continue;
+            if round.exchange(id, &ring.descriptors().at(id).address, length).is_err() {
+                break;
+            }
+            ring.offer_at(offer, id as u16);
+            offer = offer.wrapping_add(1);
+            done = done.wrapping_add(1);
+            bytes = bytes.wrapping_add(length.into());
+        }
+        drop(round);
+        ring.offered(offer);
+        ring.consume(done);
+        Ok(Taken { entries: done, bytes, erroneous: 0 })
+    }
+
+    /// Takes whatever comes, and fills slots that are empty.
+    #[cold]
+    #[inline(never)]
+    fn take_any(&mut self, batch: &mut Batch, ready: u16) -> (Taken, Result<(), &'static str>) {
+        let Self { buffers, ring, full, empty } = self;
+        let Ok(mut round) = buffers.receive(batch) else { return (Taken::default(), Ok(())) };
+        let mut taken = Taken::default();
+        let mut outcome = Ok(());
+        while taken.entries < ready && round.has_room() {
+            match take_one(ring, &mut round, *full, empty, (taken.entries, ready)) {
+                Ok(Some((entries, bytes))) => {
+                    taken.entries = taken.entries.wrapping_add(entries);
+                    taken.bytes = taken.bytes.wrapping_add(bytes);
                 }
-                Err(_) => {
-                    outcome = Err("it gave a buffer back that it didn't have (virtio 1.2, section 2.7.8)");
+                Ok(None) => {
+                    taken.entries = taken.entries.wrapping_add(1);
+                    taken.erroneous = taken.erroneous.wrapping_add(1);
+                }
+                Err(reason) => {
+                    outcome = Err(reason);
                     break;
                 }
             }
-            done = done.wrapping_add(1);
-            if let Some(place) = empty.get_mut(*empties) {
-                *place = id as u16;
-                *empties = empties.wrapping_add(1);
-            }
-            bytes = bytes.wrapping_add(length.into());
-            if self.mergeable && header::num_buffers(round.last_prefix()) != 1 {
-                let (empty, rest) = ((&mut **empty, &mut *empties), ready.wrapping_sub(done));
-                match merge(ring, &mut round, empty, done, rest) {
-                    Ok((buffers, more)) => {
-                        done = done.wrapping_add(buffers);
-                        bytes = bytes.wrapping_add(more);
-                    }
-                    Err(reason) => {
-                        round.drop_last();
-                        bytes = bytes.wrapping_sub(length.into());
-                        outcome = Err(reason);
-                        break;
-                    }
-                }
-            }
         }
-        ring.consume(done);
-        // Free buffers for the slots that have none now.
-        while let Some(top) = empties.checked_sub(1)
-            && let Some(&slot) = empty.get(top)
-            && round.give(slot.into(), &ring.descriptors.at(slot.into()).address)
+        while let Some(&slot) = empty.last()
+            && round.give(slot.into(), &ring.descriptors().at(slot.into()).address)
         {
             ring.offer(slot);
-            *empties = top;
+            empty.pop();
         }
         drop(round);
-        if *empties > 0 {
-            self.counters.starved();
+        ring.consume(taken.entries);
+        (taken, outcome)
+    }
+}
+
+/// Takes the packet of the entry `at`: how many entries it has, and its bytes. `None`: it is no packet.
+fn take_one(
+    ring: &mut SplitRing,
+    round: &mut Receiving<'_>,
+    full: u32,
+    empty: &mut Vec<u16>,
+    (at, ready): (u16, u16),
+) -> Result<Option<(u16, u64)>, &'static str> {
+    let (id, written) = ring.completed(at);
+    let length = written.wrapping_sub(header::LENGTH);
+    if id > ring.mask() {
+        return Err("it named a descriptor that the ring doesn't have (virtio 1.2, section 2.7.8)");
+    }
+    match round.take(id, length) {
+        Ok(()) => replace(ring, round, empty, id),
+        Err(Refused::TooLong) => {
+            // The buffer stays with its slot, which is offered again.
+            round.relend(id, &ring.descriptors().at(id).address);
+            ring.offer(id as u16);
+            return Ok(None);
         }
-        ring.publish();
-        ring.stay_silent();
+        Err(_) => return Err("it gave a buffer back that it didn't have (virtio 1.2, section 2.7.8)"),
+    }
+    if written != full {
+        return Ok(Some((1, length.into())));
+    }
+    let buffers = header::num_buffers(round.last_prefix());
+    let more = merge(ring, round, empty, (at, ready), buffers).inspect_err(|_| round.drop_last())?;
+    Ok(Some((buffers, more.wrapping_add(length.into()))))
+}
+
+/// Takes the further buffers of a packet that is in several (section 5.1.6.4): their bytes.
+fn merge(
+    ring: &mut SplitRing,
+    round: &mut Receiving<'_>,
+    empty: &mut Vec<u16>,
+    (at, ready): (u16, u16),
+    buffers: u16,
+) -> Result<u64, &'static str> {
+    if buffers == 0 {
+        return Err("it said that a packet is in no buffer (virtio 1.2, section 5.1.6.4.1)");
+    }
+    if buffers > ready.wrapping_sub(at) {
+        return Err("it said that a packet is in more buffers than it gave (virtio 1.2, section 5.1.6.4.1)");
+    }
+    let mut bytes = 0u64;
+    for n in 1..buffers {
+        let (id, written) = ring.completed(at.wrapping_add(n));
+        if id > ring.mask() || written == 0 || round.take_segment(id, written).is_err() {
+            return Err("it gave a wrong buffer as part of a packet (virtio 1.2, section 5.1.6.4.1)");
+        }
+        replace(ring, round, empty, id);
+        bytes = bytes.wrapping_add(written.into());
+    }
+    Ok(bytes)
+}
+
+/// Lends a free buffer to a slot whose buffer was taken, and offers it; without one, notes that the slot is empty.
+fn replace(ring: &mut SplitRing, round: &mut Receiving<'_>, empty: &mut Vec<u16>, id: u32) {
+    if round.give(id, &ring.descriptors().at(id).address) {
+        ring.offer(id as u16);
+    } else {
+        empty.push(id as u16);
+    }
+}
+
+impl ringway_port::ReceiveQueue for ReceiveQueue {
+    fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
+        self.failure.check()?;
+        let state = &mut *self.state;
+        let Some(ready) = state.ring.ready() else {
+            return Err(self.failure.set("its used index jumped (virtio 1.2, section 2.7.8)"));
+        };
+        if ready == 0 && state.empty.is_empty() {
+            return Ok(0);
+        }
+        let before = batch.len();
+        let mut taken = state.take_plain(batch, ready).map_err(|error| self.failure.packet(error))?;
+        let mut outcome = Ok(());
+        if (taken.entries < ready && batch.room() > 0) || !state.empty.is_empty() {
+            let (more, ended) = state.take_any(batch, ready.wrapping_sub(taken.entries));
+            taken.entries = taken.entries.wrapping_add(more.entries);
+            taken.bytes = taken.bytes.wrapping_add(more.bytes);
+            outcome = ended;
+            if more.erroneous > 0 {
+                self.counters.erroneous(more.erroneous);
+            }
+            // Without a single buffer in the ring, packets may wait that nobody sees.
+            let dry = state.empty.len() as u32 > state.ring.mask();
+            if dry || (taken.entries > 0 && !state.empty.is_empty()) {
+                self.counters.starved();
+            }
+        }
+        state.ring.publish();
+        if taken.entries > 0 {
+            state.ring.keep_listening();
+        }
         let received = batch.len().wrapping_sub(before);
-        self.counters.received(received as u64, bytes);
+        self.counters.received(received as u64, taken.bytes);
         match outcome {
             Ok(()) => Ok(received),
             Err(reason) => Err(self.failure.set(reason)),
@@ -195,35 +308,4 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn disable_interrupt(&mut self) {
         self.state.ring.silence();
     }
-}
-
-/// Takes the further buffers of a packet that is in several (section 5.1.6.4): how many, and their bytes.
-#[cold]
-fn merge(
-    ring: &SplitRing,
-    round: &mut Receiving<'_>,
-    (empty, empties): (&mut [u16], &mut usize),
-    done: u16,
-    ready: u16,
-) -> Result<(u16, u64), &'static str> {
-    let more = header::num_buffers(round.last_prefix())
-        .checked_sub(1)
-        .ok_or("it said that a packet is in no buffer")?;
-    // Section 5.1.6.4.1: the device gives all buffers of a packet at once.
-    if more > ready {
-        return Err("it said that a packet is in more buffers than it gave (virtio 1.2, section 5.1.6.4.1)");
-    }
-    let mut bytes = 0u64;
-    for n in 0..more {
-        let (id, written) = ring.completed(done.wrapping_add(n));
-        if id > ring.mask() || round.take_segment(id, written).is_err() {
-            return Err("it gave a wrong buffer as part of a packet (virtio 1.2, section 5.1.6.4)");
-        }
-        if let Some(place) = empty.get_mut(*empties) {
-            *place = id as u16;
-            *empties = empties.wrapping_add(1);
-        }
-        bytes = bytes.wrapping_add(written.into());
-    }
-    Ok((more, bytes))
 }

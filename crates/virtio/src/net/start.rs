@@ -1,25 +1,27 @@
 //! Bringing the device up, in the order of the specification (virtio 1.2, section 3.1.1).
 //!
-//! Whatever fails on the way: what was set up goes to the function's keeper, the device is reset, and only then is
-//! memory given back.
+//! Whatever fails on the way: the device is told (FAILED), what was set up goes to the function's keeper, the device is
+//! reset, and only then is memory given back.
 
 use super::configuration::{self, Configuration};
-use super::control::{COMMAND_WORDS, Command, ControlQueue};
+use super::control::{self, Command, ControlQueue};
 use super::port::Control;
-use super::receive::ReceiveQueue;
-use super::transmit::{TABLE, TransmitQueue};
-use crate::ring::{Areas, SplitRing};
-use crate::transport::{Transport, status};
+use super::receive::{self, ReceiveQueue};
+use super::transmit::{self, TransmitQueue};
+use crate::transport::{Transport, alive, status};
 use crate::{Error, Features, features};
-use ringway_dma::Kept;
 use ringway_packet::Pool;
 use ringway_port::{Information, Opened, PortOptions};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Sizes of the control queue's descriptor table: one command of two descriptors at a time.
-const CONTROL_SIZE: u16 = 2;
 /// The smallest and largest ring (section 4.1.4.3.2: a power of two, at most 32768).
 const SIZES: std::ops::RangeInclusive<u32> = 2..=32768;
+/// What an Ethernet frame has besides its payload: the header, and with a VLAN tag.
+const HEADER: u32 = 14;
+const TAGGED_HEADER: u32 = 18;
+/// The longest frame without an MTU: with tag and header it is still shorter than 64 KiB.
+const LONGEST: u32 = 65_516;
 
 /// Opens a virtio network device behind any transport.
 pub(crate) fn open(
@@ -31,83 +33,142 @@ pub(crate) fn open(
     transport.reset()?;
     transport.set_status(status::ACKNOWLEDGE);
     transport.set_status(status::ACKNOWLEDGE | status::DRIVER);
+    // 4 to 8. Step 8 with its words: "if any of these steps goes irrecoverably wrong", the device is told.
+    bring_up(&transport, pool, options).map_err(|error| match transport.status() {
+        u8::MAX => Error::Gone { device: transport.name().to_owned() },
+        status => {
+            transport.set_status(status | status::FAILED);
+            error
+        }
+    })
+}
 
+fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) -> Result<Opened, Error> {
+    let device = &**transport;
     // 4 to 6: features.
-    let features = agree(&*transport)?;
-    let configuration = configuration::read(&*transport, features)?;
+    let features = agree(device, pool)?;
+    let configuration = configuration::read(device, features)?;
+    let maximum_frame = maximum_frame(device, features, &configuration, pool, options)?;
     let pairs = options.receive_queues.max(options.transmit_queues).max(1);
     if pairs > configuration.queue_pairs {
         return Err(Error::TooFewQueues {
-            device: transport.name().to_owned(),
+            device: device.name().to_owned(),
             wanted: pairs,
             available: configuration.queue_pairs,
         });
     }
 
     // 7: queues, and what they raise.
-    let interrupts = connect_interrupts(&*transport, pairs, options.interrupts)?;
-    let event_index = features.contains(Features::EVENT_INDEX);
-    let mut receive = Vec::new();
-    let mut transmit = Vec::new();
+    let interrupts = connect_interrupts(device, pairs, options.interrupts)?;
+    let (mut receive, mut transmit) = (Vec::new(), Vec::new());
     for pair in 0..pairs {
-        let counter = interrupts.get(usize::from(pair)).cloned();
-        let vector = counter.is_some().then_some(pair);
-        let size = queue_size(&*transport, pair * 2, options.receive_ring)?;
-        let (areas, _memory) =
-            Areas::allocate(&*transport, size, &[]).map_err(Error::dma(transport.name()))?;
-        let ring = SplitRing::start(&*transport, pair * 2, &areas, event_index, vector)?;
-        let mergeable = features.contains(Features::MERGEABLE_BUFFERS);
-        let mut queue = ReceiveQueue::new(Arc::clone(&transport), ring, pool, mergeable, counter)?;
-        queue.fill()?;
-        receive.push(queue);
-        transmit.push(transmit_queue(&transport, pair * 2 + 1, options.transmit_ring, pool, features)?);
+        // At most 0x7fff pairs: see `configuration`.
+        let (index, counter) = (pair.wrapping_mul(2), interrupts.get(usize::from(pair)).cloned());
+        let start = receive::Start {
+            index,
+            size: queue_size(device, index, options.receive_ring)?,
+            pool,
+            event_index: features.contains(Features::EVENT_INDEX),
+            mergeable: features.contains(Features::MERGEABLE_BUFFERS),
+            interrupt: counter.map(|counter| (pair, counter)),
+        };
+        receive.push(ReceiveQueue::start(transport, start)?);
+        let index = index.wrapping_add(1);
+        let start = transmit::Start {
+            index,
+            size: queue_size(device, index, options.transmit_ring)?,
+            pool,
+            event_index: features.contains(Features::EVENT_INDEX),
+            indirect: features.contains(Features::INDIRECT_DESCRIPTORS),
+            longest: configuration.mtu.map_or(LONGEST, |mtu| u32::from(mtu).wrapping_add(HEADER)),
+        };
+        transmit.push(TransmitQueue::start(transport, start)?);
     }
     let mut control = if features.contains(Features::CONTROL_QUEUE) {
-        Some(control_queue(&transport, configuration.queue_pairs, event_index)?)
+        // Section 5.1.2: behind the pairs that the device has, not those in use.
+        let index = configuration.queue_pairs.wrapping_mul(2);
+        queue_size(device, index, control::SIZE.into())?;
+        Some(ControlQueue::start(transport, index, features.contains(Features::EVENT_INDEX))?)
     } else {
         None
     };
 
     // 8: the device is live.
-    transport.enable_dma()?;
-    transport.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK);
-    if transport.status() & status::DEVICE_NEEDS_RESET != 0 {
-        return Err(Error::Protocol {
-            device: transport.name().to_owned(),
-            what: "it needs a reset as soon as it is live".to_owned(),
-            section: "2.1.2",
-        });
-    }
+    device.enable_dma()?;
+    device.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK);
+    alive(device)?;
     receive.iter_mut().for_each(ReceiveQueue::publish);
     if let Some(control) = control.as_mut().filter(|_| features.contains(Features::MULTIQUEUE)) {
-        control.execute(transport.name(), Command::QUEUE_PAIRS, &pairs.to_le_bytes())?;
+        control.execute(device, Command::QUEUE_PAIRS, &pairs.to_le_bytes())?;
     }
     // Section 5.1.6.5.1: a device with receive modes may start in any; without, it receives everything.
-    let modes = features.contains(Features::CONTROL_RECEIVE);
-    if let Some(control) = control.as_mut().filter(|_| modes) {
-        control.execute(transport.name(), Command::PROMISCUOUS, &[0])?;
+    if let Some(control) = control.as_mut().filter(|_| features.contains(Features::CONTROL_RECEIVE)) {
+        control.execute(device, Command::PROMISCUOUS, &[0])?;
     }
-    Ok(opened(transport, features, configuration, control, receive, transmit))
+
+    let mut information = Information::new(
+        device.name().to_owned(),
+        "virtio-net",
+        "virtio network device".to_owned(),
+        configuration.mac,
+    );
+    information.numa_node = device.numa_node();
+    information.features = features.names();
+    information.maximum_frame = maximum_frame;
+    let port = Control::new(
+        Arc::clone(transport),
+        features,
+        information,
+        control,
+        receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
+        transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
+    );
+    Ok(Opened {
+        control: Box::new(port),
+        receive: receive.into_iter().map(|queue| Box::new(queue) as _).collect(),
+        transmit: transmit.into_iter().map(|queue| Box::new(queue) as _).collect(),
+    })
 }
 
-fn agree(transport: &dyn Transport) -> Result<Features, Error> {
-    let refused = |error| {
-        transport.set_status(status::FAILED);
-        error
-    };
-    let features =
-        features::agree(transport.name(), transport.offered(), !transport.is_emulated()).map_err(refused)?;
+/// Agrees on features with the device.
+fn agree(transport: &dyn Transport, pool: &Pool) -> Result<Features, Error> {
+    let mut features = features::agree(transport.name(), transport.offered(), !transport.is_emulated())?;
+    // Section 3.1.1: the configuration may be read before, to see whether the driver can do what it says.
+    let mtu = configuration::read(transport, features.common(Features::MTU))?.mtu;
+    if !features.contains(Features::MERGEABLE_BUFFERS)
+        && mtu.is_some_and(|mtu| u32::from(mtu).saturating_add(TAGGED_HEADER) > pool.packet_capacity())
+    {
+        // Section 5.1.4.2: who accepts an MTU has buffers for it. A device without keeps longer frames to itself.
+        features = features.without(Features::MTU);
+    }
     transport.accept(features);
-    let wanted = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK;
-    transport.set_status(wanted);
+    transport.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);
     match transport.status() {
         u8::MAX => Err(Error::Gone { device: transport.name().to_owned() }),
         status if status & status::FEATURES_OK != 0 => Ok(features),
-        _ => Err(refused(Error::FeaturesRefused {
-            device: transport.name().to_owned(),
-            features: features.names(),
-        })),
+        _ => Err(Error::FeaturesRefused { device: transport.name().to_owned(), features: features.names() }),
     }
+}
+
+/// The longest frame that can be received, at least as long as asked for, unless the device has none so long.
+fn maximum_frame(
+    transport: &dyn Transport,
+    features: Features,
+    configuration: &Configuration,
+    pool: &Pool,
+    options: &PortOptions,
+) -> Result<u32, Error> {
+    let room = if features.contains(Features::MERGEABLE_BUFFERS) { u32::MAX } else { pool.packet_capacity() };
+    if options.maximum_frame > room {
+        return Err(Error::NotOffered {
+            device: transport.name().to_owned(),
+            what: "receiving frames that are longer than a buffer of the pool",
+            feature: "VIRTIO_NET_F_MRG_RXBUF",
+            instead: "; use larger buffers or ask for shorter frames (QEMU: mrg_rxbuf=on)",
+        });
+    }
+    let longest = configuration.mtu.map(|mtu| u32::from(mtu).saturating_add(TAGGED_HEADER));
+    Ok(longest.unwrap_or(options.maximum_frame).min(room))
 }
 
 /// One counter a receive queue, all connected in one call.
@@ -115,7 +176,7 @@ fn connect_interrupts(
     transport: &dyn Transport,
     pairs: u16,
     wanted: bool,
-) -> Result<Vec<Arc<std::os::fd::OwnedFd>>, Error> {
+) -> Result<Vec<Arc<OwnedFd>>, Error> {
     if !wanted {
         return Ok(Vec::new());
     }
@@ -124,88 +185,21 @@ fn connect_interrupts(
     Ok(counters)
 }
 
+/// The size of a queue: as wanted, or the largest that the device can.
 fn queue_size(transport: &dyn Transport, queue: u16, wanted: u32) -> Result<u16, Error> {
     let maximum = transport.queue_maximum(queue);
+    if maximum == 0 {
+        return Err(Error::Protocol {
+            device: transport.name().to_owned(),
+            what: format!("it has no queue {queue}"),
+            section: "5.1.2",
+        });
+    }
     let refused = || Error::RingSize { device: transport.name().to_owned(), queue, wanted, maximum };
     if !wanted.is_power_of_two() || !SIZES.contains(&wanted) {
         return Err(refused());
     }
     // What the device can't is not asked of it: QEMU's receive rings have 256 unless told otherwise.
-    let largest =
-        1u32.checked_shl(u32::from(maximum).checked_ilog2().ok_or_else(refused)?).ok_or_else(refused)?;
-    u16::try_from(wanted.min(largest)).ok().filter(|&size| size >= 2).ok_or_else(refused)
-}
-
-fn transmit_queue(
-    transport: &Arc<dyn Transport>,
-    index: u16,
-    wanted: u32,
-    pool: &Pool,
-    features: Features,
-) -> Result<TransmitQueue, Error> {
-    let size = queue_size(&**transport, index, wanted)?;
-    let indirect =
-        features.contains(Features::INDIRECT_DESCRIPTORS) && u32::from(size) * TABLE <= *SIZES.end();
-    let tables = u32::from(size) * TABLE;
-    let extra = if indirect { vec![tables as usize * 16] } else { Vec::new() };
-    let dma = Error::dma(transport.name());
-    let (areas, mut memory) = Areas::allocate(&**transport, size, &extra).map_err(&dma)?;
-    let tables = if indirect {
-        let block = memory.block(tables as usize * 16).map_err(&dma)?;
-        Some(block.ring(0, tables).map_err(&dma)?)
-    } else {
-        None
-    };
-    let ring = SplitRing::start(&**transport, index, &areas, features.contains(Features::EVENT_INDEX), None)?;
-    TransmitQueue::new(Arc::clone(transport), ring, tables, std::slice::from_ref(pool))
-}
-
-fn control_queue(
-    transport: &Arc<dyn Transport>,
-    pairs: u16,
-    event_index: bool,
-) -> Result<Kept<ControlQueue>, Error> {
-    // Section 5.1.2: behind the pairs that the device has, not those in use.
-    let index = pairs.saturating_mul(2);
-    let size = queue_size(&**transport, index, CONTROL_SIZE.into())?;
-    let dma = Error::dma(transport.name());
-    let words = COMMAND_WORDS as usize * 8;
-    let (areas, mut memory) = Areas::allocate(&**transport, size, &[words, 8]).map_err(&dma)?;
-    let command = memory.block(words).and_then(|block| block.ring(0, COMMAND_WORDS)).map_err(&dma)?;
-    let answer = memory.block(8).and_then(|block| block.ring(0, 1)).map_err(&dma)?;
-    let ring = SplitRing::start(&**transport, index, &areas, event_index, None)?;
-    let keeper: Arc<dyn Transport> = Arc::clone(transport);
-    Ok(Kept::new(ControlQueue::new(ring, command, answer), keeper))
-}
-
-fn opened(
-    transport: Arc<dyn Transport>,
-    features: Features,
-    configuration: Configuration,
-    control: Option<Kept<ControlQueue>>,
-    receive: Vec<ReceiveQueue>,
-    transmit: Vec<TransmitQueue>,
-) -> Opened {
-    let mut information = Information::new(
-        transport.name().to_owned(),
-        "virtio-net",
-        "virtio network device".to_owned(),
-        configuration.mac,
-    );
-    information.numa_node = transport.numa_node();
-    information.features = features.names();
-    information.maximum_frame = configuration.maximum_frame;
-    let port = Control::new(
-        transport,
-        features,
-        information,
-        control,
-        receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
-        transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
-    );
-    Opened {
-        control: Box::new(port),
-        receive: receive.into_iter().map(|queue| Box::new(queue) as _).collect(),
-        transmit: transmit.into_iter().map(|queue| Box::new(queue) as _).collect(),
-    }
+    let largest = maximum.checked_ilog2().and_then(|power| 1u16.checked_shl(power)).unwrap_or(0);
+    u16::try_from(wanted.min(largest.into())).ok().filter(|&size| size >= 2).ok_or_else(refused)
 }

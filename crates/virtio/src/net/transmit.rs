@@ -1,36 +1,63 @@
 //! The transmit queue: the batch's packets to the ring, sent buffers back to the pool.
 //!
 //! A packet in one buffer is one descriptor; its header of zeros lies in the headroom. A packet in several buffers is
-//! one descriptor that points at a table, where the device takes indirect descriptors, and a chain otherwise. What
-//! belongs to which descriptor is in private records; ids that come back are looked up there, in any order.
+//! one descriptor that points at a table, where the device takes indirect descriptors, and a chain otherwise (see
+//! `segments`).
+//!
+//! Descriptors are used in the ring's order. So what a device gives back in order, as nearly all do, goes back to the pool
+//! in runs; it may give back in any order: what it names is looked up in private records. A slot that it keeps makes the
+//! ring full when it is its turn.
+//!
+//! The loop in `send_plain` does what nearly every packet needs. What it doesn't know it leaves to `send_any`: packets in
+//! several buffers, too long, too short, or without room for the header.
 
-use super::header;
+use super::{header, segments};
 use crate::Error;
-use crate::ring::{SplitRing, flag, word};
+use crate::ring::{Areas, SplitRing, word};
 use crate::transport::Transport;
 use ringway_dma::{Descriptor, Kept, Park, Quiesced, Ring};
-use ringway_packet::{Batch, Pool, Sending, TransmitBuffers};
+use ringway_packet::{Batch, MAGAZINE, Pool, Sending, TransmitBuffers};
 use ringway_port::{Failure, TransmitCounters};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Descriptors of one indirect table: a frame of 9.5 KiB in buffers of 2 KiB, and some.
-pub(super) const TABLE: u32 = 8;
+/// A frame has an Ethernet header at least: devices refuse what is shorter, and some break down.
+const SHORTEST: u32 = 14;
+/// A VLAN tag lets a frame be longer than the MTU and the Ethernet header.
+const TAG: u32 = 4;
+const TAGGED: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
+
+/// Said of a device that gives back what it doesn't have.
+const NOT_ITS_OWN: &str = "it gave a packet back that it didn't have (virtio 1.2, section 2.7.8)";
+
+/// How a transmit queue is started.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    pub(super) index: u16,
+    pub(super) size: u16,
+    pub(super) pool: &'a Pool,
+    pub(super) event_index: bool,
+    pub(super) indirect: bool,
+    /// The longest frame without VLAN tag, in bytes (section 5.1.4.2).
+    pub(super) longest: u32,
+}
 
 /// What the device shares and must outlive its use of it.
 #[derive(Debug)]
-struct State {
-    ring: SplitRing,
-    buffers: TransmitBuffers,
-    /// For each descriptor a table of `TABLE`, if indirect descriptors were agreed on.
-    tables: Option<Ring<Descriptor>>,
-    /// Descriptors that are free: below `free`.
-    stack: Box<[u16]>,
-    free: usize,
-    /// For each descriptor that heads a packet of several buffers: how many. 1 for all others.
-    segments: Box<[u8]>,
-    /// For each descriptor in a chain: the next one.
-    next: Box<[u16]>,
+pub(super) struct State {
+    pub(super) buffers: TransmitBuffers,
+    pub(super) ring: SplitRing,
+    /// For each descriptor a table, if indirect descriptors were agreed on.
+    pub(super) tables: Option<Ring<Descriptor>>,
+    /// The descriptor to be used next, modulo the ring's size.
+    pub(super) next: u32,
+    /// Descriptors that the device has.
+    pub(super) in_flight: u32,
+    /// Packets of several buffers that it has.
+    pub(super) several: u32,
+    /// For each descriptor that heads a packet of several buffers: how many. 1 for other heads, 0 for the rest of chains.
+    pub(super) segments: Box<[u8]>,
+    longest: u32,
 }
 
 /// A transmit queue.
@@ -50,33 +77,40 @@ impl Park for State {
 }
 
 impl TransmitQueue {
-    /// A queue that may send from `pools`.
-    pub(super) fn new(
-        transport: Arc<dyn Transport>,
-        ring: SplitRing,
-        tables: Option<Ring<Descriptor>>,
-        pools: &[Pool],
-    ) -> Result<Self, Error> {
-        let size = ring.descriptors.count();
-        let name = transport.name().to_owned();
+    /// Sets a queue up and enables it.
+    pub(super) fn start(transport: &Arc<dyn Transport>, start: Start<'_>) -> Result<Self, Error> {
+        let device = transport.name();
+        let size = u32::from(start.size);
         // One record a descriptor; behind them, where there are tables, one for each further entry of each table.
-        let slots = if tables.is_some() { size.saturating_mul(TABLE) } else { size };
-        let buffers =
-            TransmitBuffers::new(pools, slots, transport.attachment()).map_err(Error::packet(&name))?;
-        let count = size as usize;
+        let entries = start.indirect.then(|| segments::entries(size)).flatten();
+        let buffers = TransmitBuffers::new(
+            std::slice::from_ref(start.pool),
+            entries.unwrap_or(size),
+            transport.attachment(),
+        )
+        .map_err(Error::packet(device))?;
+        let bytes = entries.map(|entries| entries as usize * size_of::<Descriptor>());
+        let (areas, mut memory) =
+            Areas::allocate(&**transport, start.size, bytes.as_slice()).map_err(Error::dma(device))?;
+        let tables = entries
+            .zip(bytes)
+            .map(|(entries, bytes)| memory.block(bytes)?.ring(0, entries))
+            .transpose()
+            .map_err(Error::dma(device))?;
+        let ring = SplitRing::start(&**transport, start.index, &areas, start.event_index, None)?;
         let state = State {
             buffers,
-            tables,
-            // Descriptor 0 is on top, so a fresh ring is used in order.
-            stack: (0..size).rev().map(|id| id as u16).collect(),
-            free: count,
-            segments: vec![1; count].into_boxed_slice(),
-            next: vec![0; count].into_boxed_slice(),
             ring,
+            tables,
+            next: 0,
+            in_flight: 0,
+            several: 0,
+            segments: vec![1; size as usize].into_boxed_slice(),
+            longest: start.longest,
         };
         Ok(Self {
-            state: Kept::new(state, transport),
-            failure: Failure::none(&name),
+            state: Kept::new(state, Arc::<dyn Transport>::clone(transport)),
+            failure: Failure::none(device),
             counters: Arc::default(),
         })
     }
@@ -86,114 +120,151 @@ impl TransmitQueue {
     }
 }
 
+/// What became of the packet at a batch's front.
+enum Fate {
+    /// The device gets it: its bytes.
+    Sent(u64),
+    /// This device can't send it.
+    Dropped,
+    /// The ring has no room for it now.
+    Stays,
+}
+
 impl State {
-    /// The slot of a table's n-th entry, where entry 0 is the descriptor's own.
+    /// Sends packets that are in one buffer, up to the first that is anything else or finds no room: how many, and
+    /// their bytes.
     #[inline(always)]
-    fn slot(&self, id: u16, n: u32) -> u32 {
-        n.wrapping_mul(self.ring.descriptors.count()).wrapping_add(id.into())
-    }
-
-    #[inline(always)]
-    fn put(&mut self, id: u16) {
-        if let Some(place) = self.stack.get_mut(self.free) {
-            *place = id;
-            self.free = self.free.wrapping_add(1);
+    fn send_plain(&mut self, batch: &mut Batch) -> Result<(usize, u64), ringway_packet::Error> {
+        let Self { buffers, ring, next, longest, .. } = self;
+        let span = longest.wrapping_sub(SHORTEST);
+        let (mut slot, mut offer, mut bytes) = (*next, ring.next_offer(), 0u64);
+        let mask = ring.mask();
+        let mut round = buffers.send(batch, header::LENGTH)?;
+        while let Some(front) = round.front() {
+            if !front.last || front.length.wrapping_sub(SHORTEST) > span || !clear_header(&mut round) {
+                break;
+            }
+            let id = slot & mask;
+            let descriptor = ring.descriptors().at(id);
+            if !round.lend(id, &descriptor.address) {
+                break;
+            }
+            descriptor.word.store(word(front.length.wrapping_add(header::LENGTH), 0, 0), Ordering::Relaxed);
+            ring.offer_at(offer, id as u16);
+            offer = offer.wrapping_add(1);
+            slot = slot.wrapping_add(1);
+            bytes = bytes.wrapping_add(front.length.into());
         }
+        let sent = round.sent();
+        drop(round);
+        ring.offered(offer);
+        self.in_flight = self.in_flight.wrapping_add(slot.wrapping_sub(self.next));
+        self.next = slot;
+        Ok((sent, bytes))
     }
 
-    /// Takes back what the device has sent.
+    /// Sends the packet at the front, whatever it is.
+    #[cold]
+    #[inline(never)]
+    fn send_any(&mut self, batch: &mut Batch) -> Fate {
+        let tagged = batch.frame(0).is_some_and(|frame| {
+            frame.data().get(12..14).is_some_and(|kind| TAGGED.iter().any(|tag| kind == tag))
+        });
+        let longest = if tagged { self.longest.saturating_add(TAG) } else { self.longest };
+        let Self { buffers, ring, tables, next, in_flight, several, segments, .. } = self;
+        let Ok(mut round) = buffers.send(batch, header::LENGTH) else { return Fate::Stays };
+        let length = round.packet_length();
+        let fits = (SHORTEST as usize..=longest as usize).contains(&length);
+        let Some(plan) = segments::plan(&round, ring.mask(), tables.is_some()) else {
+            round.drop_front();
+            return Fate::Dropped;
+        };
+        if !fits || round.prefix_mut().is_none() {
+            round.drop_front();
+            return Fate::Dropped;
+        }
+        if !plan.has_room(&round, *next, ring.mask()) {
+            return Fate::Stays;
+        }
+        clear_header(&mut round);
+        if !segments::send(ring, tables.as_ref(), &mut round, *next, plan) {
+            return Fate::Stays;
+        }
+        drop(round);
+        plan.note(segments, *next & ring.mask());
+        *several = several.wrapping_add(u32::from(plan.buffers > 1));
+        *next = next.wrapping_add(plan.descriptors);
+        *in_flight = in_flight.wrapping_add(plan.descriptors);
+        Fate::Sent(length as u64)
+    }
+
+    /// Takes back what the device has sent, at most `most` packets: how many buffers.
     #[inline]
-    fn reclaim(&mut self) -> Result<usize, &'static str> {
+    fn reclaim(&mut self, most: u16) -> Result<usize, &'static str> {
         let Some(ready) = self.ring.ready() else {
             return Err("its used index jumped (virtio 1.2, section 2.7.8)");
         };
-        for n in 0..ready {
-            let (id, _) = self.ring.completed(n);
-            if id > self.ring.mask() || !self.buffers.take_back_one(id) {
-                self.ring.consume(n);
-                return Err("it gave a packet back that it didn't have (virtio 1.2, section 2.7.8)");
+        let (ready, mask) = (ready.min(most), self.ring.mask());
+        let (mut done, mut taken) = (0u16, 0u32);
+        while done < ready {
+            let first = self.ring.completed_id(done);
+            if first > mask {
+                return Err(NOT_ITS_OWN);
             }
-            let id = id as u16;
-            if self.segments.get(usize::from(id)).is_some_and(|&segments| segments != 1) {
-                self.take_back_segments(id);
+            if self.several != 0 {
+                taken = taken.wrapping_add(self.take_back(first)?);
+                done = done.wrapping_add(1);
+                continue;
             }
-            self.put(id);
+            // Up to the end of the ring: behind it are the records of tables.
+            let mut run = 1u16;
+            while done.wrapping_add(run) < ready
+                && self.ring.completed_id(done.wrapping_add(run)) == first.wrapping_add(run.into())
+                && first.wrapping_add(run.into()) <= mask
+            {
+                run = run.wrapping_add(1);
+            }
+            if self.buffers.take_back(first, run.into()) != u32::from(run) {
+                return Err(NOT_ITS_OWN);
+            }
+            self.in_flight = self.in_flight.wrapping_sub(run.into());
+            taken = taken.wrapping_add(run.into());
+            done = done.wrapping_add(run);
         }
-        self.ring.consume(ready);
-        self.ring.stay_silent();
-        Ok(ready.into())
+        self.ring.consume(done);
+        Ok(taken as usize)
     }
 
-    /// Takes back all but the first buffer of a packet.
+    /// Takes one packet back while some are in several buffers: how many buffers it was in.
     #[cold]
-    fn take_back_segments(&mut self, id: u16) {
-        let segments =
-            self.segments.get_mut(usize::from(id)).map_or(1, |segments| std::mem::replace(segments, 1));
-        let mut at = id;
-        for n in 1..u32::from(segments) {
-            if self.tables.is_some() {
-                self.buffers.take_back_one(self.slot(id, n));
-            } else {
-                at = self.next.get(usize::from(at)).copied().unwrap_or(at);
-                self.buffers.take_back_one(at.into());
-                self.put(at);
-            }
+    #[inline(never)]
+    fn take_back(&mut self, head: u32) -> Result<u32, &'static str> {
+        // 0: the device names the middle of a chain.
+        let segments = self.segments.get(head as usize).copied().filter(|&count| count > 0);
+        let count = u32::from(segments.ok_or(NOT_ITS_OWN)?);
+        if !self.buffers.take_back_one(head) {
+            return Err(NOT_ITS_OWN);
         }
+        if count == 1 {
+            self.in_flight = self.in_flight.wrapping_sub(1);
+            return Ok(1);
+        }
+        let (mask, indirect) = (self.ring.mask(), self.tables.is_some());
+        for n in 1..count {
+            self.buffers.take_back_one(segments::slot(head, n, mask, indirect));
+        }
+        let plan = segments::Plan { buffers: count, descriptors: if indirect { 1 } else { count } };
+        plan.forget(&mut self.segments, head);
+        self.several = self.several.wrapping_sub(1);
+        self.in_flight = self.in_flight.wrapping_sub(plan.descriptors);
+        Ok(count)
     }
-}
 
-/// A packet in several buffers. `None`: it doesn't fit now; `Some(false)`: it never will.
-#[cold]
-fn send_segments(
-    ring: &mut SplitRing,
-    tables: Option<&Ring<Descriptor>>,
-    (stack, free): (&[u16], &mut usize),
-    (segments, next): (&mut [u8], &mut [u16]),
-    round: &mut Sending<'_>,
-) -> Option<bool> {
-    let count = round.segments();
-    let size = ring.descriptors.count();
-    let most = if tables.is_some() { TABLE as usize } else { (size as usize).min(usize::from(u8::MAX)) };
-    if count > most || round.prefix_mut().is_none() {
-        return Some(false);
+    /// Whether the ring might be too full for so many packets.
+    #[inline(always)]
+    fn is_crowded(&self, packets: usize) -> bool {
+        self.in_flight as usize > (self.ring.mask() as usize).saturating_sub(packets.wrapping_mul(2))
     }
-    let wanted = if tables.is_some() { 1 } else { count };
-    let rest = free.checked_sub(wanted)?;
-    let head = stack.get(*free - 1).copied()?;
-    clear_header(round);
-    for n in 0..count {
-        let front = round.front()?;
-        let length = if n == 0 { front.length.wrapping_add(header::LENGTH) } else { front.length };
-        let more = if front.last { 0 } else { flag::NEXT };
-        if let Some(tables) = tables {
-            let entry = tables.at(u32::from(head).wrapping_mul(TABLE).wrapping_add(n as u32));
-            let slot = (n as u32).wrapping_mul(size).wrapping_add(head.into());
-            round.lend(slot, &entry.address);
-            entry.word.store(word(length, more, (n as u16).wrapping_add(1)), Ordering::Relaxed);
-        } else {
-            let at = stack.get(free.wrapping_sub(1).wrapping_sub(n)).copied()?;
-            let following =
-                free.checked_sub(2)?.checked_sub(n).and_then(|top| stack.get(top)).copied().unwrap_or(0);
-            let descriptor = ring.descriptors.at(at.into());
-            round.lend(at.into(), &descriptor.address);
-            descriptor.word.store(word(length, more, following), Ordering::Relaxed);
-            if let Some(place) = next.get_mut(usize::from(at)) {
-                *place = following;
-            }
-        }
-    }
-    if let Some(tables) = tables {
-        let descriptor = ring.descriptors.at(head.into());
-        descriptor.address.point_at(tables, u32::from(head).wrapping_mul(TABLE));
-        let bytes = (count as u32).wrapping_mul(size_of::<Descriptor>() as u32);
-        descriptor.word.store(word(bytes, flag::INDIRECT, 0), Ordering::Relaxed);
-    }
-    if let Some(place) = segments.get_mut(usize::from(head)) {
-        *place = count as u8;
-    }
-    *free = rest;
-    ring.offer(head);
-    Some(true)
 }
 
 /// No offload is agreed on, so the header is all zeros (section 5.1.6.2).
@@ -208,57 +279,56 @@ fn clear_header(round: &mut Sending<'_>) -> bool {
     }
 }
 
+/// Whole magazines, as long as there is one: they go back to the pool as they are.
+#[inline(always)]
+const fn whole_magazines(packets: u16) -> u16 {
+    if packets < MAGAZINE as u16 { packets } else { packets & !(MAGAZINE as u16 - 1) }
+}
+
 impl ringway_port::TransmitQueue for TransmitQueue {
     fn transmit(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
         let state = &mut *self.state;
-        // The used ring is read when what is free might not do: a write-back is looked for once a batch at most.
-        if state.free <= batch.len().wrapping_mul(2) {
-            state.reclaim().map_err(|reason| self.failure.set(reason))?;
+        let mut may_reclaim = true;
+        if state.is_crowded(batch.len()) {
+            // Once for many packets: the lines that the device writes are looked at seldom.
+            let ready = state.ring.ready().unwrap_or(u16::MAX);
+            state.reclaim(whole_magazines(ready)).map_err(|reason| self.failure.set(reason))?;
         }
-        let State { ring, buffers, tables, stack, free, segments, next } = state;
-        let mut round = buffers.send(batch, header::LENGTH).map_err(|error| self.failure.packet(error))?;
-        let (mut bytes, mut refused) = (0u64, 0u64);
-        while let Some(front) = round.front() {
-            if !front.last {
-                match send_segments(ring, tables.as_ref(), (stack, free), (segments, next), &mut round) {
-                    Some(true) => bytes = bytes.wrapping_add(front.length.into()),
-                    Some(false) => refused = refused.wrapping_add(u64::from(round.drop_front())),
-                    None => break,
+        let (mut sent, mut bytes) = state.send_plain(batch).map_err(|error| self.failure.packet(error))?;
+        while !batch.is_empty() {
+            match state.send_any(batch) {
+                Fate::Sent(more) => {
+                    sent = sent.wrapping_add(1);
+                    bytes = bytes.wrapping_add(more);
                 }
-                continue;
-            }
-            let Some(&id) = free.checked_sub(1).and_then(|top| stack.get(top)) else { break };
-            let descriptor = ring.descriptors.at(id.into());
-            if !clear_header(&mut round) || !round.lend(id.into(), &descriptor.address) {
-                // Without room for the header it can't be sent.
-                if !round.drop_front() {
-                    break;
+                Fate::Dropped => self.counters.erroneous(1),
+                Fate::Stays => {
+                    let room = may_reclaim
+                        && state.reclaim(u16::MAX).map_err(|reason| self.failure.set(reason))? > 0;
+                    may_reclaim = false;
+                    if !room {
+                        break;
+                    }
                 }
-                refused = refused.wrapping_add(1);
-                continue;
             }
-            descriptor.word.store(word(front.length.wrapping_add(header::LENGTH), 0, 0), Ordering::Relaxed);
-            *free = free.wrapping_sub(1);
-            ring.offer(id);
-            bytes = bytes.wrapping_add(front.length.into());
+            if !batch.is_empty() {
+                let (packets, more) = state.send_plain(batch).map_err(|error| self.failure.packet(error))?;
+                sent = sent.wrapping_add(packets);
+                bytes = bytes.wrapping_add(more);
+            }
         }
-        let sent = round.sent();
-        drop(round);
-        ring.publish();
+        state.ring.publish();
         self.counters.sent(sent as u64, bytes);
-        if refused > 0 {
-            self.counters.erroneous(refused);
-        }
         Ok(sent)
     }
 
     fn reclaim(&mut self) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
-        self.state.reclaim().map_err(|reason| self.failure.set(reason))
+        self.state.reclaim(u16::MAX).map_err(|reason| self.failure.set(reason))
     }
 
     fn pending(&self) -> usize {
-        self.state.stack.len().saturating_sub(self.state.free)
+        self.state.buffers.held()
     }
 }

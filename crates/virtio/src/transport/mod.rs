@@ -33,6 +33,19 @@ pub(crate) struct QueueAreas {
     pub(crate) vector: Option<u16>,
 }
 
+/// Whether the device is there, live and well.
+pub(crate) fn alive(transport: &dyn Transport) -> Result<(), Error> {
+    let failed = |reason| Err(Error::Failed { device: transport.name().to_owned(), reason });
+    match transport.status() {
+        u8::MAX => Err(Error::Gone { device: transport.name().to_owned() }),
+        status if status & status::DEVICE_NEEDS_RESET != 0 => {
+            failed("it says that it needs a reset (DEVICE_NEEDS_RESET)")
+        }
+        status if status & status::DRIVER_OK == 0 => failed("someone else has reset it"),
+        _ => Ok(()),
+    }
+}
+
 /// A virtio device without its rings.
 pub(crate) trait Transport: Keeper {
     /// The device's name in messages.
@@ -73,6 +86,9 @@ pub(crate) trait Transport: Keeper {
 
     /// Connects interrupts: vector n to counter n.
     fn connect_interrupts(&self, counters: &[Arc<OwnedFd>]) -> Result<(), Error>;
+
+    /// The length of the device's configuration in bytes: a field beyond it is not there.
+    fn configuration_length(&self) -> u64;
 
     /// Reads a field of the device's configuration, in the field's own width (section 4.1.3.1).
     fn configuration8(&self, offset: u64) -> u8;

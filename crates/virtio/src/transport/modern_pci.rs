@@ -1,6 +1,6 @@
 //! Virtio over PCI, virtio 1.x (virtio 1.2, section 4.1).
 
-use super::capabilities::{self, COMMON, DEVICE, NOTIFY};
+use super::capabilities::{self, COMMON, DEVICE, NOTIFY, Wanted};
 use super::{QueueAreas, Transport};
 use crate::{Error, Features};
 use ringway_dma::{Attachment, Keeper, Park};
@@ -51,11 +51,17 @@ impl ModernPci {
     /// Finds the device's structures. Nothing is changed.
     pub(crate) fn new(function: Function) -> Result<Self, Error> {
         let structures = capabilities::structures(&function)?;
-        let (common, _) =
-            capabilities::map(&function, &structures, COMMON, common::LENGTH, "common configuration")?;
-        let (notify, place) = capabilities::map(&function, &structures, NOTIFY, 2, "notification area")?;
+        let find = |kind, what, minimum, alignment| Wanted { kind, what, minimum, alignment };
+        let (common, _) = capabilities::require(
+            &function,
+            &structures,
+            find(COMMON, "common configuration", common::LENGTH, 4),
+        )?;
+        let (notify, place) =
+            capabilities::require(&function, &structures, find(NOTIFY, "notification area", 2, 2))?;
         let notify_multiplier = capabilities::notify_multiplier(&function, place)?;
-        let configuration = capabilities::map(&function, &structures, DEVICE, 1, "device configuration").ok();
+        let configuration =
+            capabilities::map(&function, &structures, find(DEVICE, "device configuration", 1, 4))?;
         Ok(Self {
             common,
             notify,
@@ -89,6 +95,15 @@ impl ModernPci {
             what: format!("it can't use MSI-X vector {wanted}"),
             section: "4.1.5.1.2",
         })
+    }
+}
+
+impl Drop for ModernPci {
+    fn drop(&mut self) {
+        // The last queue and the control handle are gone. The device forgets its rings before the function takes its
+        // bus mastering away and gives their memory back; if it doesn't answer, the function's own teardown is what
+        // there is.
+        let _ = self.reset();
     }
 }
 
@@ -186,6 +201,10 @@ impl Transport for ModernPci {
         self.function.set_msix(counters)?;
         // The link's interrupt shares vector 0 with nothing: it is not used, since `check` looks at the link.
         self.check_vector(common::CONFIG_MSIX_VECTOR, None)
+    }
+
+    fn configuration_length(&self) -> u64 {
+        self.configuration.as_ref().map_or(0, Bar::length)
     }
 
     fn configuration8(&self, offset: u64) -> u8 {

@@ -39,7 +39,7 @@ fn ports(machine: &mut Machine) -> Result<()> {
         (FIRST, true, &[] as &[&str]),
         (SECOND, false, &["virtio-pci"]),
         (FOREIGN, false, &["8086:10d3"]),
-        (BYPASSING, false, &["bound", "virtio-pci"]),
+        (BYPASSING, false, &["IOMMU"]),
     ] {
         let Some(port) = listing.ports.iter().find(|port| port.name == address) else {
             bail!("expected {address} in the list, saw {:?}", listing.ports);

@@ -62,7 +62,13 @@ give_to() {
 
 # bind_for_user ADDRESS…: gives functions to vfio-pci, and their groups to the ordinary user.
 bind_for_user() {
-    modprobe vfio-pci && modprobe vfio_iommu_type1 || return 1
+    ringway bind "$@" --user "$LAB_USER"
+}
+
+# bind_by_hand ADDRESS…: the same for what `ringway bind` refuses, so that it can be seen what opening says to it.
+bind_by_hand() {
+    # By its path: the shell prefers its own.
+    /usr/local/bin/modprobe vfio-pci || return 1
     for address in "$@"; do
         give_to vfio-pci "$address"
         [ "$(driver_of "$address")" = vfio-pci ] || { echo "$address: not bound to vfio-pci"; return 1; }
@@ -74,6 +80,11 @@ bind_for_user() {
 
 # unbind ADDRESS…: gives functions back to the kernel's own drivers.
 unbind() {
+    ringway unbind "$@"
+}
+
+# unbind_by_hand ADDRESS…: takes back what bind_by_hand gave.
+unbind_by_hand() {
     for address in "$@"; do
         give_to "" "$address" || return 1
     done

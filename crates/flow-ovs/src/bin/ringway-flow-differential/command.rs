@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ringway_flow::samples::Kind;
 use ringway_flow_ovs::differential::speed::{Load, Side};
 use ringway_flow_ovs::differential::{
-    Case, Comparison, Difference, OVER_READ, compare, compare_expanded, target_version,
+    Case, Comparison, Difference, OVER_READ, compare, compare_expanded, sizes_agree, target_version,
 };
 
 #[derive(Parser)]
@@ -117,6 +117,11 @@ fn load(name: &str) -> Result<Load, String> {
 }
 
 fn run(packets: u64, seed: u64, state: Option<&Path>, expand: u64) -> Result<(), String> {
+    if !sizes_agree() {
+        return Err(String::from(
+            "c/oracle.c and src/differential/oracle.rs differ in the size of a structure",
+        ));
+    }
     let mut over_reads = 0u64;
     let mut check = |case: &Case, expanded: bool| -> Result<(), Difference> {
         if compare(case)? == Comparison::SameAfterOverRead {

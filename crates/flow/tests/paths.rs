@@ -1,0 +1,87 @@
+//! The fast path and the general path give the same, whatever the packet; so do the miniflow and the whole flow.
+
+use ringway_flow::{
+    Crc32c, Extraction, FlowKey, Layout, Metadata, Miniflow, Murmur, PacketType, V3_1, V3_7, VlanLimit,
+    extract, extract_by_general_path, samples::Kind,
+};
+
+/// Small and reproducible: xorshift.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+fn both<L: Layout>(packet: &[u8], limit: VlanLimit) -> [(Extraction, Miniflow<L>); 2] {
+    [extract::<L>, extract_by_general_path::<L>].map(|path| {
+        let mut flow = Miniflow::new();
+        let found = path(packet, PacketType::ETHERNET, &Metadata::new(9), limit, &mut flow);
+        (found, flow)
+    })
+}
+
+fn assert_same<L: Layout>(packet: &[u8], limit: VlanLimit) {
+    let [fast, general] = both::<L>(packet, limit);
+    assert_eq!(fast, general, "{packet:02x?}");
+    let (found, flow) = fast;
+    let key = FlowKey::<L>::from(&flow);
+    for basis in [0, 0x1234_5678] {
+        assert_eq!(flow.hash_five_tuple::<Murmur>(basis), key.hash_five_tuple::<Murmur>(basis));
+        assert_eq!(flow.hash_five_tuple::<Crc32c>(basis), key.hash_five_tuple::<Crc32c>(basis));
+    }
+    for (index, word) in flow.words() {
+        assert_eq!(key.word(index), word);
+    }
+    let _ = (found.rss_hash::<Murmur>(packet), key.ofctl().to_string(), key.dpctl().to_string());
+}
+
+#[test]
+fn every_truncation_of_every_kind_is_the_same_on_both_paths() {
+    for kind in Kind::ALL {
+        let packet = kind.packet(0xabcd);
+        for length in 0..=packet.len() {
+            for limit in [VlanLimit::NONE, VlanLimit::ONE, VlanLimit::TWO] {
+                assert_same::<V3_7>(&packet[..length], limit);
+                assert_same::<V3_1>(&packet[..length], limit);
+            }
+        }
+    }
+}
+
+#[test]
+fn mutated_packets_are_the_same_on_both_paths() {
+    let mut random = Random(0x5eed_5eed_5eed_5eed);
+    for round in 0..30_000 {
+        let kind = Kind::ALL[round % Kind::ALL.len()];
+        let mut packet = kind.packet(round as u32);
+        for _ in 0..1 + random.next() % 4 {
+            let at = (random.next() % packet.len().min(90) as u64) as usize;
+            packet[at] = random.next() as u8;
+        }
+        assert_same::<V3_7>(&packet, VlanLimit::new((random.next() % 3) as u32));
+    }
+}
+
+#[test]
+fn symmetric_hashes_are_the_same_in_both_directions() {
+    for kind in [Kind::TcpIpv4, Kind::TcpIpv6, Kind::SctpIpv4, Kind::UdpIpv4, Kind::Arp] {
+        let packet = kind.packet(0x0102);
+        let mut back = packet.clone();
+        let (ip, transport, size) = if packet[12] == 8 { (26, 34, 4) } else { (22, 54, 16) };
+        back[..12].rotate_left(6);
+        if kind != Kind::Arp {
+            back[ip..ip + 2 * size].rotate_left(size);
+            back[transport..transport + 4].rotate_left(2);
+        }
+        let (there, back) = (FlowKey::<V3_7>::of_frame(&packet), FlowKey::<V3_7>::of_frame(&back));
+        assert_eq!(there.hash_symmetric_l4(7), back.hash_symmetric_l4(7));
+        assert_eq!(there.hash_symmetric_l3l4::<Murmur>(7, true), back.hash_symmetric_l3l4::<Murmur>(7, true));
+        assert_eq!(there.hash_symmetric_l2::<Crc32c>(7), back.hash_symmetric_l2::<Crc32c>(7));
+        assert_eq!(there.hash_symmetric_l3(7), back.hash_symmetric_l3(7));
+    }
+}

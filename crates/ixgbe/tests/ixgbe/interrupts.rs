@@ -1,0 +1,129 @@
+//! A vector a receive queue.
+
+use crate::support::{Event, Setup, frame, open};
+use ringway_port::{PortOptions, ReceiveQueue};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::os::fd::OwnedFd;
+
+fn setup(queues: u16) -> Setup {
+    Setup {
+        port: PortOptions {
+            receive_queues: queues,
+            transmit_queues: queues,
+            receive_ring: 64,
+            interrupts: true,
+            ..PortOptions::default()
+        },
+        ..Setup::default()
+    }
+}
+
+/// Whether the counter is readable now; reading it makes it zero.
+fn fired(queue: &dyn ReceiveQueue) -> bool {
+    let counter: &OwnedFd = queue.interrupt().unwrap();
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ready = poll(&mut [PollFd::new(counter, PollFlags::IN)], Some(&now)).unwrap() > 0;
+    if ready {
+        rustix::io::read(counter, &mut [0; 8]).unwrap();
+    }
+    ready
+}
+
+#[test]
+fn a_packet_interrupts_once_it_is_asked_for() {
+    let mut port = open(setup(1));
+    assert!(port.device.inject(&frame(0, 60)));
+    port.device.step();
+    assert!(!fired(port.receive[0].as_ref()), "not asked for yet");
+    assert!(!port.receive[0].enable_interrupt(), "a packet is there already");
+    assert!(port.take().is_some());
+    assert!(port.receive[0].enable_interrupt());
+    port.device.step();
+    fired(port.receive[0].as_ref()); // may still speak of the packet that is taken
+    assert!(port.receive[0].enable_interrupt());
+    port.device.step();
+    assert!(!fired(port.receive[0].as_ref()), "nothing came since");
+    assert!(port.device.inject(&frame(1, 60)));
+    port.device.step();
+    assert!(fired(port.receive[0].as_ref()));
+    port.receive[0].disable_interrupt();
+    assert!(port.take().is_some());
+    assert!(port.device.inject(&frame(2, 60)));
+    port.device.step();
+    assert!(!fired(port.receive[0].as_ref()), "no longer asked for");
+    port.close();
+}
+
+#[test]
+fn a_packet_that_was_polled_does_not_interrupt_afterwards() {
+    let mut port = open(setup(1));
+    for number in 0..10 {
+        assert!(port.device.inject(&frame(number, 60)));
+        assert!(port.take().is_some());
+    }
+    assert!(port.receive[0].enable_interrupt());
+    port.device.step();
+    assert!(!fired(port.receive[0].as_ref()));
+    port.close();
+}
+
+#[test]
+fn each_of_sixteen_queues_has_its_own_vector() {
+    let mut port = open(setup(16));
+    assert!(port.watch.record().events.contains(&Event::Msix(16)), "all in one call");
+    for queue in 0..16 {
+        assert!(port.receive[queue].enable_interrupt());
+    }
+    // Raised by the register that software sets causes with (section 8.2.3.5.2).
+    for queue in 0..16 {
+        port.watch.write(0x808, 1 << queue);
+        port.device.step();
+        let who: Vec<usize> = (0..16).filter(|&other| fired(port.receive[other].as_ref())).collect();
+        assert_eq!(who, [queue]);
+    }
+    port.close();
+}
+
+#[test]
+fn a_flow_interrupts_the_queue_that_it_goes_to() {
+    use ringway_model::traffic::{Traffic, TrafficOptions};
+    let mut port = open(setup(8));
+    for queue in &mut port.receive {
+        assert!(queue.enable_interrupt());
+    }
+    let options =
+        TrafficOptions { limit: Some(1), destination: crate::support::OWN, ..TrafficOptions::default() };
+    port.device.attach(Box::new(Traffic::new(&options).0));
+    while port.device.step() > 0 {}
+    let mut batch = port.batch(8);
+    let mut hit = 0;
+    for queue in &mut port.receive {
+        let interrupted = fired(queue.as_ref());
+        let received = queue.receive(&mut batch).unwrap();
+        assert_eq!(interrupted, received == 1);
+        hit += received;
+    }
+    assert_eq!(hit, 1);
+    drop(batch);
+    port.close();
+}
+
+#[test]
+fn a_port_without_interrupts_connects_none() {
+    let port = open(Setup::default());
+    assert!(port.receive[0].interrupt().is_none());
+    assert!(!port.watch.record().events.iter().any(|event| matches!(event, Event::Msix(1..))));
+    port.close();
+}
+
+#[test]
+fn queues_go_on_with_their_interrupts_when_the_control_handle_is_gone() {
+    let mut port = open(setup(1));
+    assert!(port.receive[0].enable_interrupt());
+    drop(port.control);
+    assert!(port.device.inject(&frame(0, 60)));
+    port.device.step();
+    assert!(fired(port.receive[0].as_ref()));
+    drop((port.receive, port.transmit));
+    assert_eq!(port.pool.available(), port.pool.buffers());
+}

@@ -1,0 +1,153 @@
+//! Several queues, and threads.
+
+use crate::support::{OWN, Port, Setup, open};
+use ringway_model::ixgbe::{Options, Personality};
+use ringway_model::traffic::{Totals, Traffic, TrafficOptions};
+use ringway_packet::{Batch, PoolOptions};
+use ringway_port::{PortOptions, ReceiveQueue, TransmitQueue};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+fn setup(queues: u16, ring: u32) -> Setup {
+    Setup {
+        port: PortOptions {
+            receive_queues: queues,
+            transmit_queues: queues,
+            receive_ring: ring,
+            transmit_ring: ring,
+            ..PortOptions::default()
+        },
+        pool: PoolOptions { buffers: 2 * u32::from(queues) * ring + 2048, ..PoolOptions::default() },
+        ..Setup::default()
+    }
+}
+
+fn traffic(flows: u16, limit: u64) -> TrafficOptions {
+    TrafficOptions { flows, limit: Some(limit), destination: OWN, ..TrafficOptions::default() }
+}
+
+fn spread(setup: Setup, flows: u16) -> Vec<u64> {
+    let mut port = open(setup);
+    let (wire, _monitor) = Traffic::new(&traffic(flows, u64::from(flows)));
+    port.device.attach(Box::new(wire));
+    let mut batch = port.batch(256);
+    let mut counts = vec![0; port.receive.len()];
+    while port.device.step() > 0 || counts.iter().sum::<u64>() < u64::from(flows) {
+        for (queue, count) in port.receive.iter_mut().zip(&mut counts) {
+            *count += queue.receive(&mut batch).unwrap() as u64;
+            batch.clear();
+        }
+    }
+    let statistics = port.control.statistics().unwrap();
+    let counted: Vec<u64> = statistics.receive.iter().map(|queue| queue.packets).collect();
+    assert_eq!(counted, counts);
+    drop(batch);
+    port.close();
+    counts
+}
+
+#[test]
+fn flows_are_spread_over_all_queues_evenly_enough() {
+    for personality in [Personality::Fibre82599, Personality::X540, Personality::X550] {
+        for queues in [2u16, 3, 4, 7, 16] {
+            let setup = Setup { model: Options { personality, ..Options::default() }, ..setup(queues, 128) };
+            let flows = 4096u16;
+            let counts = spread(setup, flows);
+            let fair = u64::from(flows / queues);
+            for count in &counts {
+                assert!(*count > fair * 2 / 3 && *count < fair * 3 / 2, "{personality:?} {counts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_queue_gets_everything() {
+    assert_eq!(spread(setup(1, 128), 300), [300]);
+}
+
+#[test]
+fn every_transmit_queue_sends() {
+    let mut port = open(setup(8, 64));
+    let mut batch = Batch::new(&port.pool, 4);
+    for (index, queue) in port.transmit.iter_mut().enumerate() {
+        batch.push(port.pool.packet_from(&crate::support::frame(index as u64, 60)).unwrap()).unwrap();
+        assert_eq!(queue.transmit(&mut batch).unwrap(), 1);
+    }
+    while port.device.step() > 0 {}
+    assert_eq!(std::iter::from_fn(|| port.device.take_sent()).count(), 8);
+    let statistics = port.control.statistics().unwrap();
+    assert!(statistics.transmit.iter().all(|queue| queue.packets == 1));
+    drop(batch);
+    port.close();
+}
+
+#[test]
+fn sixty_four_transmit_queues_can_be_had_and_sixteen_receive_queues() {
+    let mut setup = setup(16, 64);
+    setup.port.transmit_queues = 64;
+    setup.pool.buffers = 4096;
+    let port = open(setup);
+    assert_eq!((port.receive.len(), port.transmit.len()), (16, 64));
+    port.close();
+}
+
+/// A forwarder's loop on one queue pair, until told to stop and everything is out.
+fn forward(
+    receive: &mut dyn ReceiveQueue,
+    transmit: &mut dyn TransmitQueue,
+    stop: &AtomicBool,
+    limit: usize,
+) {
+    let mut batch = Batch::new(receive.pool(), limit);
+    loop {
+        if receive.receive(&mut batch).unwrap() == 0 && batch.is_empty() {
+            transmit.reclaim().unwrap();
+            if stop.load(Ordering::Relaxed) && transmit.pending() == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        transmit.transmit(&mut batch).unwrap(); // what doesn't fit is tried again
+    }
+}
+
+/// Closed loop with the model on a thread and a thread a queue pair: nothing lost, nothing reordered in a flow.
+fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> Totals {
+    let Port { mut control, mut receive, mut transmit, mut device, pool, .. } = open(setup(queues, 256));
+    let (wire, monitor) = Traffic::new(&traffic(flows, count));
+    device.attach(Box::new(wire));
+    let running = device.run();
+    assert!(running.error().is_none());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (receive, transmit) in receive.iter_mut().zip(&mut transmit) {
+            let stop = &stop;
+            scope.spawn(move || forward(receive.as_mut(), transmit.as_mut(), stop, limit));
+        }
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while monitor.totals().received < count && Instant::now() < deadline {
+            // Control doesn't disturb the queues.
+            control.statistics().unwrap();
+            assert!(control.link().unwrap().is_up());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let statistics = control.statistics().unwrap();
+    assert_eq!((statistics.received().packets, statistics.sent().packets), (count, count));
+    let device = running.stop();
+    drop((control, receive, transmit));
+    assert_eq!((pool.available(), pool.lost(), device.faults()), (pool.buffers(), 0, 0));
+    monitor.totals()
+}
+
+#[test]
+fn queues_on_threads_lose_and_reorder_nothing_in_closed_loop() {
+    for (queues, flows, limit) in [(1, 1, 32), (2, 64, 32), (4, 64, 8), (2, 16, 256)] {
+        let count = 60_000;
+        let totals = closed_loop(queues, flows, count, limit);
+        assert_eq!((totals.sent, totals.received), (count, count), "{totals:?}");
+        assert!(totals.is_clean(), "{queues} queues: {totals:?}");
+    }
+}

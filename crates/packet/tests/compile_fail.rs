@@ -1,0 +1,6 @@
+//! What must not compile: each file in `compile-fail` breaks one rule, and the compiler's answer is beside it.
+
+#[test]
+fn what_breaks_a_rule_does_not_compile() {
+    trybuild::TestCases::new().compile_fail("tests/compile-fail/*.rs");
+}

@@ -1,0 +1,86 @@
+//! `ringway bind` and `ringway unbind`, as root, for an ordinary user.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::Case;
+use crate::lab::configuration::{Configuration, FIRST, GROUPED, SECOND};
+use crate::lab::forwarder;
+use crate::lab::image::USER;
+use crate::lab::machine::Machine;
+use crate::lab::traffic::ping;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "bind-forward-unbind",
+        shows: "bound by `ringway bind`, forwarded as the user, unbound, and the kernel's driver works",
+        configuration: Configuration::Iommu48,
+        run: bind_forward_unbind,
+    },
+    Case {
+        name: "bind-a-group",
+        shows: "`ringway bind --group` takes the second device of the group too, and unbind gives both back",
+        configuration: Configuration::Iommu39,
+        run: bind_a_group,
+    },
+    Case {
+        name: "bind-refuses-an-address",
+        shows: "an interface that is up with an address is refused by name",
+        configuration: Configuration::Iommu39,
+        run: refuses_an_address,
+    },
+];
+
+fn bind_forward_unbind(machine: &mut Machine) -> Result<()> {
+    machine.check(&format!("ringway bind {FIRST} {SECOND} --user {USER}"))?;
+    forwarder::start(machine, &format!("ringway forward {FIRST} {SECOND}"))?;
+    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+    ping::until_answered(a, b, Duration::from_secs(30))?;
+    ping::without_loss(a, b, 20, 56)?;
+    forwarder::end(machine, "INT")?.cleanly()?;
+    machine.check(&format!("ringway unbind {FIRST} {SECOND}"))?;
+    // It waits for the interfaces itself, so there is nothing to wait for here.
+    machine.check(&format!("has_interface {FIRST} && has_interface {SECOND}"))?;
+    machine.check(&format!("bridge_of lab0 {FIRST} {SECOND}"))?;
+    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+    ping::until_answered(a, b, Duration::from_secs(30))?;
+    machine.check("ip link del lab0")?;
+    Ok(())
+}
+
+fn bind_a_group(machine: &mut Machine) -> Result<()> {
+    let [named, other] = GROUPED;
+    machine.check(&format!("ringway bind {named} --group --user {USER}"))?;
+    let drivers = machine.check(&format!("driver_of {named}; driver_of {other}"))?;
+    let opened = machine.run(&format!("as_user sh -c \"exec 3<> /dev/vfio/$(group_of {other})\""))?;
+    machine.check(&format!("ringway unbind {named} {other}"))?;
+    if drivers != "vfio-pci\nvfio-pci\n" || opened.status != 0 {
+        bail!("expected both bound to vfio-pci and the group open to the user, saw {drivers:?} {opened:?}");
+    }
+    let drivers = machine.check(&format!("driver_of {named}; driver_of {other}"))?;
+    if drivers != "virtio-pci\nvirtio-pci\n" {
+        bail!("expected both back with virtio-pci, saw {drivers:?}");
+    }
+    Ok(())
+}
+
+fn refuses_an_address(machine: &mut Machine) -> Result<()> {
+    let interface = machine.check(&format!("interface_of {FIRST}"))?;
+    let interface = interface.trim();
+    machine.check(&format!("ip addr add 192.0.2.1/24 dev {interface} && ip link set {interface} up"))?;
+    let refused = machine.run(&format!("ringway bind {FIRST} --user {USER}"))?;
+    let driver = machine.check(&format!("driver_of {FIRST}"))?;
+    let forced =
+        machine.run(&format!("ringway bind {FIRST} --user {USER} --force && ringway unbind {FIRST}"))?;
+    if refused.status == 0 || !refused.output.contains(interface) || !refused.output.contains("--force") {
+        bail!("expected {interface} to be refused by name, with --force as the way out, saw {refused:?}");
+    }
+    if driver.trim() != "virtio-pci" {
+        bail!("expected nothing to change, saw {FIRST} with {driver}");
+    }
+    if forced.status != 0 {
+        bail!("expected --force to take it, saw {forced:?}");
+    }
+    Ok(())
+}

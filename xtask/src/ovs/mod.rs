@@ -1,0 +1,85 @@
+//! `cargo xtask ovs`: the flow parser beside and inside Open vSwitch.
+//!
+//! For one Open vSwitch of each flow layout: fetch its source as Debian packages it, build it in the cache, build
+//! `ringway-flow-ovs` against it, compare the two packet by packet, and, with `--full`, run Open vSwitch's own tests
+//! with ours in place, count instructions, and pass traffic through a live switch.
+
+mod build;
+mod compare;
+mod live;
+mod source;
+mod speed;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cache::Cache;
+use source::{Release, Switch};
+
+/// Arguments of `cargo xtask ovs`.
+#[derive(Debug, Args)]
+pub struct OvsArgs {
+    /// Only this release
+    #[arg(long, value_enum)]
+    release: Option<Release>,
+    /// Random cases to compare on each release; every truncation of every kind of packet comes first
+    #[arg(long, default_value_t = 1_000_000)]
+    packets: u64,
+    /// What the random cases are made from; a run is kept by its seed and goes on where it ended
+    #[arg(long, default_value_t = 0x0052_696e_6777_6179)]
+    seed: u64,
+    /// Begin at the first case, whatever is kept
+    #[arg(long)]
+    from_start: bool,
+    /// Also run all of Open vSwitch's own tests that are named for it, and everything below
+    #[arg(long)]
+    full: bool,
+    /// Also run the few of Open vSwitch's own tests that are about extraction itself
+    #[arg(long)]
+    tests: bool,
+    /// Also count instructions per packet, beside the C (needs valgrind)
+    #[arg(long)]
+    speed: bool,
+    /// Also pass traffic through a live switch between network namespaces (needs root)
+    #[arg(long)]
+    live: bool,
+}
+
+/// Does what the arguments ask for, on each release.
+pub fn run(arguments: &OvsArgs) -> Result<ExitCode> {
+    let cache = Cache::open()?;
+    for release in Release::ALL {
+        if arguments.release.is_some_and(|only| only != release) {
+            continue;
+        }
+        println!("Open vSwitch {release}");
+        let switch = source::obtain(&cache, release)?;
+        let comparison = build::comparison(&switch)?;
+        let run = compare::Run {
+            packets: arguments.packets,
+            seed: arguments.seed,
+            from_start: arguments.from_start,
+        };
+        compare::run(&cache, &switch, &comparison, &run)?;
+        if arguments.tests || arguments.full {
+            let library = build::library(&switch)?;
+            suite::run(&switch, &library, arguments.full)?;
+        }
+        if arguments.speed || arguments.full {
+            speed::run(&switch, &comparison)?;
+        }
+        if arguments.live || arguments.full {
+            let library = build::library(&switch)?;
+            live::run(&switch, &library)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The environment that a program of the switch, or one linked with it, needs to find its libraries.
+fn with_libraries(command: &mut std::process::Command, switch: &Switch) {
+    command.env("LD_LIBRARY_PATH", &switch.libraries);
+}
