@@ -126,7 +126,7 @@ fn what_finds_no_descriptor_is_missed() {
 fn only_wanted_destinations_get_through() {
     let mut port = Port::start(Setup::default());
     port.write(FCTRL, 0);
-    let mut passes = |port: &mut Port, destination: [u8; 6]| {
+    let passes = |port: &mut Port, destination: [u8; 6]| {
         let mut frame = ethernet(destination, 0x88b5);
         frame.resize(60, 0);
         assert!(port.device.inject(&frame), "dropped is taken, too");
