@@ -144,7 +144,8 @@ fn copper(machine: &mut Machine) -> Result<()> {
             LIMIT * 3,
         )?;
         // Registers, EEPROM, interrupts, packets in loopback, link.
-        let said = machine.check_within(&format!("ethtool -t $(interface_of {address}) offline"), LIMIT * 3)?;
+        let said =
+            machine.check_within(&format!("ethtool -t $(interface_of {address}) offline"), LIMIT * 3)?;
         if !said.contains("The test result is PASS") {
             bail!("expected the self-test of {address} to pass, saw:\n{said}");
         }
