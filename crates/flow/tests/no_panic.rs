@@ -2,6 +2,12 @@
 //!
 //! The parser is compiled as a C library would be, generic functions made concrete for each layout, with overflow checks
 //! on; then the object is searched for the names of the functions that every panic goes through.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on should stop"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
