@@ -32,7 +32,7 @@ fn spread(port: &Port, queues: u32, entries: u32) {
         port.write(0x5c80 + index as u64 * 4, u32::from_le_bytes(bytes.try_into().unwrap()));
     }
     for word in 0..entries / 4 {
-        let value = (0..4).fold(0, |value, byte| value | (word * 4 + byte) % queues << (byte * 8));
+        let value = (0..4).fold(0, |value, byte| value | ((word * 4 + byte) % queues) << (byte * 8));
         let register = if word < 32 { 0x5c00 + word * 4 } else { 0xee80 + (word - 32) * 4 };
         port.write(register.into(), value);
     }
