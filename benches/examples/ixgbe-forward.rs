@@ -26,40 +26,39 @@ const BUDGETS: [(usize, u64); 2] = [(8, 75), (32, 60)];
 /// The functions that mark and unmark buffers as lent, in `ringway-dma` and `ringway-packet`.
 const IOMMU: [&str; 5] = ["LentTable", "::mark", "::unmark_each", "::shut", "Views"];
 
-/// Both of a port's queues, and the loop's counters.
+/// Both of a port's queues, and the batch that goes between them.
 struct Loop {
     receive: Box<dyn ReceiveQueue>,
     transmit: Box<dyn TransmitQueue>,
     batch: Batch,
-    touched: u64,
 }
 
-#[inline(never)]
-fn receive(work: &mut Loop) -> usize {
-    work.receive.receive(&mut work.batch).unwrap_or(0)
-}
-
-#[inline(never)]
-fn touch(work: &mut Loop) {
-    for mut frame in work.batch.frames() {
-        if let Some(byte) = frame.data_mut().first_mut() {
+/// A forwarder's round: receive, touch a byte of each packet, send.
+#[inline(always)]
+fn round(work: &mut Loop) -> usize {
+    let Loop { receive, transmit, batch } = work;
+    if receive.receive(batch).is_err() {
+        return 0;
+    }
+    for mut frame in batch.frames() {
+        if let [byte, ..] = frame.data_mut() {
             *byte = byte.wrapping_add(1);
-            work.touched = work.touched.wrapping_add(1);
         }
     }
-}
-
-#[inline(never)]
-fn transmit(work: &mut Loop) -> usize {
-    work.transmit.transmit(&mut work.batch).unwrap_or(0)
+    transmit.transmit(batch).unwrap_or(0)
 }
 
 /// What is counted.
 #[inline(never)]
 fn measured(work: &mut Loop) -> usize {
-    receive(work);
-    touch(work);
-    transmit(work)
+    round(work)
+}
+
+/// The same before it counts.
+#[inline(never)]
+fn warming_up(work: &mut Loop) -> usize {
+    std::hint::black_box(0);
+    round(work)
 }
 
 /// The device's part: as many frames as make a batch, and everything sent.
@@ -80,7 +79,6 @@ fn forward(size: usize, batches: usize) -> Result<(), Box<dyn Error>> {
         receive: opened.receive.pop().ok_or("no receive queue")?,
         transmit: opened.transmit.pop().ok_or("no transmit queue")?,
         batch: Batch::new(&pool, size),
-        touched: 0,
     };
     let frame = [2; 60];
     // Two laps first: then caches and rings are as they stay.
@@ -89,9 +87,7 @@ fn forward(size: usize, batches: usize) -> Result<(), Box<dyn Error>> {
     for index in 0..warm_up + batches {
         device_turn(&mut device, &frame, size);
         if index < warm_up {
-            receive(&mut work);
-            touch(&mut work);
-            transmit(&mut work);
+            warming_up(&mut work);
         } else {
             sent += measured(&mut work);
         }
@@ -107,7 +103,7 @@ fn forward(size: usize, batches: usize) -> Result<(), Box<dyn Error>> {
 fn profile(size: usize) -> Result<(Profile, u64), Box<dyn Error>> {
     let batches = PACKETS / size;
     let arguments = [size.to_string(), batches.to_string()];
-    let profile = Profile::of(&std::env::current_exe()?, &arguments, "*measured*")?;
+    let profile = Profile::of(&std::env::current_exe()?, &arguments, "ixgbe_forward::measured*")?;
     Ok((profile, (batches * size) as u64))
 }
 

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::registers as register;
 use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
-use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
+use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused, Whole};
 use ringway_pci::Doorbell;
 use ringway_port::{Failure, ReceiveCounters};
 use std::os::fd::OwnedFd;
@@ -22,6 +22,9 @@ const END_OF_PACKET: u64 = 1 << 1;
 /// Any error of the MAC: such frames are dropped before they get here, unless the device lies.
 const RECEIVE_ERROR: u64 = 1 << 29;
 const LENGTH_SHIFT: u32 = 32;
+/// A whole frame in one buffer.
+const WHOLE: Whole =
+    Whole { mask: (DONE | END_OF_PACKET | RECEIVE_ERROR) as u32, value: (DONE | END_OF_PACKET) as u32 };
 /// The second word of a descriptor that the device has not come to.
 const IDLE: u64 = 0;
 
@@ -109,43 +112,95 @@ impl ReceiveQueue {
         &self.counters
     }
 
-    /// Receives until the batch is full or nothing is left that can be received now.
+    /// Takes whole frames in one buffer, four at a time, up to the ring's end. Returns their bytes.
+    ///
+    /// Nothing here or below takes the round by reference, so all that the loops need stays in registers.
     #[inline(always)]
-    fn round(&mut self, batch: &mut Batch, bytes: &mut u64) -> Result<Unusual, ringway_port::Error> {
+    fn take_fours(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
+        let Self { state, next, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
+        let (taken, bytes) = round.exchange_fours(ring, *next, IDLE, WHOLE);
+        *next = next.wrapping_add(taken);
+        Ok(bytes)
+    }
+
+    /// Takes whole frames in one buffer, one by one, up to the ring's end. Returns their bytes.
+    #[inline(always)]
+    fn take_ones(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
+        let Self { state, next, capacity, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let capacity = *capacity;
+        let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
+        let mut bytes = 0u64;
+        let taken = round.exchange_run(ring, *next, IDLE, |word| {
+            let length = (word >> LENGTH_SHIFT) as u16;
+            if word as u32 & WHOLE.mask != WHOLE.value || u32::from(length) > capacity {
+                return None;
+            }
+            bytes = bytes.wrapping_add(length.into());
+            Some(length.into())
+        });
+        *next = next.wrapping_add(taken);
+        Ok(bytes)
+    }
+
+    /// Whether the batch has room for what the device has filled next.
+    #[inline(always)]
+    fn has_more(&self, batch: &Batch) -> bool {
+        batch.room() != 0 && self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// Gives the slots from `first` on back to the device, and counts the packets.
+    #[inline(always)]
+    fn account(&self, first: u32, packets: usize, bytes: u64) {
+        if self.next != first {
+            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
+            self.counters.received(packets as u64, bytes);
+        }
+    }
+
+    /// Receives what fours leave: less than four packets, those behind the ring's end, and what is no whole frame in one
+    /// buffer.
+    #[inline(never)]
+    fn receive_rest(&mut self, batch: &mut Batch, bytes: &mut u64) -> Result<(), ringway_port::Error> {
+        while self.has_more(batch) {
+            let next = self.next;
+            *bytes = bytes.wrapping_add(self.take_ones(batch)?);
+            *bytes = bytes.wrapping_add(self.take_fours(batch)?);
+            if self.next != next {
+                continue;
+            }
+            match self.take_unusual(batch)? {
+                Unusual::Nothing => break,
+                Unusual::Packet { bytes: more, .. } => *bytes = bytes.wrapping_add(more),
+                Unusual::Dropped { .. } | Unusual::Starved { .. } => {}
+                Unusual::Broken(reason) => return Err(self.failure.set(reason)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next frame, which is no whole one in one buffer, or says what is there instead.
+    #[cold]
+    #[inline(never)]
+    fn take_unusual(&mut self, batch: &mut Batch) -> Result<Unusual, ringway_port::Error> {
         let State { ring, buffers } = &mut *self.state;
         let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
-        let (mut next, mut sum) = (self.next, *bytes);
-        let outcome = loop {
-            let whole = round.exchange_run(ring, next, IDLE, |word| {
-                let length = (word >> LENGTH_SHIFT) as u16;
-                let is_whole = word & (DONE | END_OF_PACKET | RECEIVE_ERROR) == DONE | END_OF_PACKET;
-                if !is_whole || u32::from(length) > self.capacity {
-                    return None;
-                }
-                sum = sum.wrapping_add(length.into());
-                Some(length.into())
-            });
-            next = next.wrapping_add(whole);
-            if !round.has_room() {
-                break Unusual::Nothing;
-            }
-            if whole != 0 {
-                continue; // A run ends with the ring.
-            }
-            match unusual(ring, &mut round, next) {
-                Unusual::Packet { descriptors, bytes: more } => {
-                    next = next.wrapping_add(descriptors);
-                    sum = sum.wrapping_add(more);
-                }
-                Unusual::Dropped { descriptors } => {
-                    next = next.wrapping_add(descriptors);
-                    self.counters.erroneous(1);
-                }
-                end => break end,
-            }
-        };
+        let outcome = unusual(ring, &mut round, self.next);
         drop(round);
-        (self.next, *bytes) = (next, sum);
+        match outcome {
+            Unusual::Packet { descriptors, .. } => self.next = self.next.wrapping_add(descriptors),
+            Unusual::Dropped { descriptors } => {
+                self.next = self.next.wrapping_add(descriptors);
+                self.counters.erroneous(1);
+            }
+            Unusual::Starved { wanted } if !self.state.buffers.restock(wanted) => {
+                self.counters.starved();
+                return Ok(Unusual::Nothing);
+            }
+            Unusual::Nothing | Unusual::Starved { .. } | Unusual::Broken(_) => {}
+        }
         Ok(outcome)
     }
 }
@@ -154,26 +209,11 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
         let (before, first) = (batch.len(), self.next);
-        let mut bytes = 0u64;
-        let outcome = loop {
-            match self.round(batch, &mut bytes)? {
-                Unusual::Starved { wanted } if self.state.buffers.restock(wanted) => {}
-                end => break end,
-            }
-        };
+        let mut bytes = self.take_fours(batch)?;
+        let outcome = if self.has_more(batch) { self.receive_rest(batch, &mut bytes) } else { Ok(()) };
         let received = batch.len().wrapping_sub(before);
-        if self.next != first {
-            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
-            self.counters.received(received as u64, bytes);
-        }
-        match outcome {
-            Unusual::Broken(reason) => Err(self.failure.set(reason)),
-            Unusual::Starved { .. } => {
-                self.counters.starved();
-                Ok(received)
-            }
-            _ => Ok(received),
-        }
+        self.account(first, received, bytes);
+        outcome.map(|()| received)
     }
 
     fn pool(&self) -> &Pool {
@@ -216,8 +256,6 @@ enum Unusual {
     Broken(&'static str),
 }
 
-#[cold]
-#[inline(never)]
 fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32) -> Unusual {
     // How far does the frame go? The device hands out its descriptors in order, and all of them at once or soon.
     let mut descriptors = 0u32;

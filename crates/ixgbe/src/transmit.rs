@@ -2,12 +2,12 @@
 //!
 //! One advanced data descriptor (7.2.3.2.4) a buffer. The device is asked to report (RS) at every 32nd descriptor and
 //! at the end of each batch, so a report is one cache line for up to 32 packets, and nothing waits for a packet to
-//! come. Taking back tests one descriptor and copies the numbers up to it.
+//! come. Taking back tests one descriptor and copies the numbers up to it, 32 at a time while there is room.
 
 use crate::Error;
 use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
-use ringway_packet::{Batch, Pool, Sending, TransmitBuffers};
+use ringway_packet::{Batch, Plain, Pool, Sending, TransmitBuffers};
 use ringway_pci::Doorbell;
 use ringway_port::{Failure, TransmitCounters};
 use std::sync::Arc;
@@ -25,8 +25,14 @@ const DONE: u64 = 1 << 32;
 
 const DATA: u64 = TYPE_DATA | INSERT_FCS | EXTENDED;
 
+/// A frame in one buffer.
+const PLAIN: Plain =
+    Plain { flags: DATA | END_OF_PACKET, again: PAYLOAD_LENGTH_SHIFT, shortest: MINIMUM_LENGTH };
+
 /// Descriptors between two reports, a power of two.
 const REPORT_INTERVAL: u32 = 32;
+/// Buffers that go back to the pool at once, a power of two.
+const MAGAZINE: u32 = ringway_packet::MAGAZINE as u32;
 /// Descriptors that one packet may take: 40 by the datasheet (section 7.2.1.1), fewer here.
 const MAXIMUM_SEGMENTS: usize = 16;
 /// The shortest frame that the device pads and sends (section 7.2.1.2 asks for 17 bytes), and the longest that its MAC
@@ -56,6 +62,8 @@ pub(crate) struct TransmitQueue {
     /// The next descriptor to be written; what is from `clean` up to it is the device's.
     next: u32,
     clean: u32,
+    /// Up to here the device said that it is done; between `clean` and `next`.
+    done: u32,
     /// Behind which descriptors a report was asked for, oldest first.
     reports: Reports,
     tail: Doorbell,
@@ -80,6 +88,7 @@ impl TransmitQueue {
             state: Kept::new(State { ring, buffers }, keeper),
             next: 0,
             clean: 0,
+            done: 0,
             reports: Reports::new(count),
             tail,
             failure: Failure::none(&device),
@@ -91,74 +100,142 @@ impl TransmitQueue {
         &self.counters
     }
 
-    /// Takes back everything up to the last report that has come.
-    #[inline]
-    fn take_back(&mut self) -> usize {
+    /// Takes back what the device is done with: all of it, or only whole magazines, which costs the least.
+    #[inline(never)]
+    fn take_back(&mut self, all: bool) -> usize {
         let State { ring, buffers } = &mut *self.state;
-        let start = self.clean;
         while let Some(end) = self.reports.oldest()
             && ring.at(end.wrapping_sub(1)).word.load(Ordering::Acquire) & DONE != 0
         {
-            buffers.take_back(self.clean, end.wrapping_sub(self.clean));
-            self.clean = end;
+            self.done = end;
             self.reports.forget_oldest();
         }
-        self.clean.wrapping_sub(start) as usize
+        let end = if all { self.done } else { self.done & !(MAGAZINE - 1) };
+        let count = end.wrapping_sub(self.clean);
+        // Rounded down it may lie behind what was taken back before.
+        if count == 0 || count > self.next.wrapping_sub(self.clean) {
+            return 0;
+        }
+        buffers.take_back(self.clean, count);
+        self.clean = end;
+        count as usize
+    }
+
+    /// How many descriptors can be written. One always stays free: with head and tail equal the device would take the
+    /// ring for empty.
+    #[inline(always)]
+    fn free(&self) -> u32 {
+        self.state.ring.mask().wrapping_sub(self.next.wrapping_sub(self.clean))
+    }
+
+    /// Makes room for `wanted` packets, if that can be had, and now and then when there is enough.
+    #[inline(always)]
+    fn make_room(&mut self, wanted: usize) {
+        let lacks = (self.free() as usize) < wanted;
+        if lacks || self.next.wrapping_sub(self.clean) >= 2 * MAGAZINE {
+            self.take_back(lacks);
+        }
+    }
+
+    /// Lends plain packets to descriptors, four at a time, up to the ring's end. Returns how many, and their bytes.
+    ///
+    /// Nothing here or below takes the round by reference, so all that the loops need stays in registers.
+    #[inline(always)]
+    fn send_fours(&mut self, batch: &mut Batch) -> Result<(u32, u64), ringway_port::Error> {
+        let free = self.free();
+        let Self { state, next, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let mut round = buffers.send(batch, 0).map_err(|error| failure.packet(error))?;
+        let (gone, bytes) = round.lend_fours(ring, *next, free, PLAIN);
+        *next = next.wrapping_add(gone);
+        Ok((gone, bytes))
+    }
+
+    /// Lends plain packets to descriptors, one by one, up to the ring's end. Returns how many, and their bytes.
+    #[inline(always)]
+    fn send_ones(&mut self, batch: &mut Batch) -> Result<(u32, u64), ringway_port::Error> {
+        let free = self.free();
+        let Self { state, next, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let mut round = buffers.send(batch, 0).map_err(|error| failure.packet(error))?;
+        let mut bytes = 0u64;
+        let gone = round.lend_run(ring, *next, free, |_, length| {
+            if length < PLAIN.shortest {
+                return None;
+            }
+            let length = u64::from(length);
+            bytes = bytes.wrapping_add(length);
+            Some(PLAIN.flags | length | (length << PLAIN.again))
+        });
+        *next = next.wrapping_add(gone);
+        Ok((gone, bytes))
+    }
+
+    /// Sends what fours leave: less than four packets, those behind the ring's end, and what is no plain packet.
+    #[inline(never)]
+    fn send_rest(
+        &mut self,
+        batch: &mut Batch,
+        (sent, bytes): (&mut u32, &mut u64),
+    ) -> Result<(), ringway_port::Error> {
+        while !batch.is_empty() {
+            let (ones, more) = self.send_ones(batch)?;
+            *bytes = bytes.wrapping_add(more);
+            let (fours, more) = self.send_fours(batch)?;
+            *bytes = bytes.wrapping_add(more);
+            *sent = sent.wrapping_add(ones).wrapping_add(fours);
+            if batch.is_empty() || ones.wrapping_add(fours) != 0 {
+                continue;
+            }
+            match self.send_unusual(batch)? {
+                Unusual::Packet { bytes: more, .. } => {
+                    *sent = sent.wrapping_add(1);
+                    *bytes = bytes.wrapping_add(more);
+                }
+                Unusual::Refused => {}
+                Unusual::NoRoom => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the packet at the front, which is no plain one.
+    #[cold]
+    #[inline(never)]
+    fn send_unusual(&mut self, batch: &mut Batch) -> Result<Unusual, ringway_port::Error> {
+        self.take_back(true); // It may need more than one descriptor.
+        let free = self.free();
+        let State { ring, buffers } = &mut *self.state;
+        let mut round = buffers.send(batch, 0).map_err(|error| self.failure.packet(error))?;
+        let outcome = unusual(ring, &mut round, self.next, free);
+        drop(round);
+        match outcome {
+            Unusual::Packet { descriptors, .. } => self.next = self.next.wrapping_add(descriptors),
+            Unusual::Refused => self.counters.erroneous(1),
+            Unusual::NoRoom => {}
+        }
+        Ok(outcome)
     }
 }
 
 impl ringway_port::TransmitQueue for TransmitQueue {
     fn transmit(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
-        self.take_back();
-        let State { ring, buffers } = &mut *self.state;
-        let mut round = buffers.send(batch, 0).map_err(|error| self.failure.packet(error))?;
+        self.make_room(batch.len());
         let start = self.next;
-        // One descriptor always stays free: with head and tail equal the device would take the ring for empty.
-        let end = self.clean.wrapping_add(ring.mask());
-        let (mut next, mut bytes, mut refused) = (start, 0u64, 0u64);
-        loop {
-            let plain = round.lend_run(ring, next, end.wrapping_sub(next), |_, length| {
-                if length < MINIMUM_LENGTH {
-                    return None;
-                }
-                let length = u64::from(length);
-                bytes = bytes.wrapping_add(length);
-                Some(DATA | END_OF_PACKET | length | (length << PAYLOAD_LENGTH_SHIFT))
-            });
-            next = next.wrapping_add(plain);
-            if next == end || round.front().is_none() {
-                break;
-            }
-            if plain != 0 {
-                continue; // A run ends with the ring.
-            }
-            match unusual(ring, &mut round, next, end.wrapping_sub(next)) {
-                Unusual::Packet { descriptors, bytes: more } => {
-                    next = next.wrapping_add(descriptors);
-                    bytes = bytes.wrapping_add(more);
-                }
-                Unusual::Refused => refused = refused.wrapping_add(1),
-                Unusual::NoRoom => break,
-            }
+        let (mut sent, mut bytes) = self.send_fours(batch)?;
+        let outcome = if batch.is_empty() { Ok(()) } else { self.send_rest(batch, (&mut sent, &mut bytes)) };
+        if self.next != start {
+            self.reports.ask(&self.state.ring, start, self.next);
+            self.tail.ring(self.next & self.state.ring.mask());
+            self.counters.sent(sent.into(), bytes);
         }
-        let sent = round.sent();
-        drop(round);
-        if next != start {
-            self.next = next;
-            self.reports.ask(ring, start, next);
-            self.tail.ring(next & ring.mask());
-            self.counters.sent(sent as u64, bytes);
-        }
-        if refused > 0 {
-            self.counters.erroneous(refused);
-        }
-        Ok(sent)
+        outcome.map(|()| sent as usize)
     }
 
     fn reclaim(&mut self) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
-        Ok(self.take_back())
+        Ok(self.take_back(true))
     }
 
     fn pending(&self) -> usize {
@@ -173,8 +250,6 @@ enum Unusual {
     NoRoom,
 }
 
-#[cold]
-#[inline(never)]
 fn unusual(ring: &Ring<Descriptor>, round: &mut Sending<'_>, next: u32, free: u32) -> Unusual {
     let count = round.segments();
     let total = round.packet_length();

@@ -97,7 +97,7 @@ fn receive_each(queue: &mut Receiver, batch: &mut Batch) -> u32 {
 fn transmit(queue: &mut Transmitter, batch: &mut Batch) -> u32 {
     let free = queue.clean.wrapping_add(SLOTS).wrapping_sub(queue.next);
     let Ok(mut round) = queue.buffers.send(batch, 0) else { return 0 };
-    let sent = round.lend_run(&queue.ring, queue.next, free, command);
+    let sent = round.lend_run(&queue.ring, queue.next, free, |slot, length| Some(command(slot, length)));
     queue.next = queue.next.wrapping_add(sent);
     sent
 }

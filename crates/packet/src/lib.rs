@@ -50,7 +50,7 @@ mod word;
 pub use batch::{Batch, MAXIMUM_BATCH};
 pub use error::Error;
 pub use frame::Frame;
-pub use lending::{Outgoing, ReceiveBuffers, Receiving, Refused, Sending, TransmitBuffers};
+pub use lending::{Outgoing, Plain, ReceiveBuffers, Receiving, Refused, Sending, TransmitBuffers, Whole};
 pub use metadata::{Checksum, Offload, Protocol};
 pub use packet::Packet;
 pub use pool::{HEADROOM, MAGAZINE, Pool, PoolOptions};

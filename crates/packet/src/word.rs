@@ -32,7 +32,9 @@ pub(crate) mod flag {
 
 const FLAGS: u64 = 0xfff << 16;
 /// Above it are 24 bits of number and 12 of offset; with smaller buffers the highest bit is unused.
-const POSITION_SHIFT: u32 = 28;
+pub(crate) const POSITION_SHIFT: u32 = 28;
+/// Flags of which a device that sends the packet has to be told something.
+pub(crate) const UNPLAIN: u64 = flag::SEGMENTED | flag::VLAN | flag::OFFLOAD;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -79,7 +81,7 @@ impl Word {
     /// Whether a device that sends it has nothing to be told but where it is: one segment, no tag, no request.
     #[inline(always)]
     pub(crate) const fn is_plain(self) -> bool {
-        self.0 & (flag::SEGMENTED | flag::VLAN | flag::OFFLOAD) == 0
+        self.0 & UNPLAIN == 0
     }
 
     /// The same packet with another start and length.

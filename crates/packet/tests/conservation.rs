@@ -161,7 +161,7 @@ impl World {
             }
             Step::LendRun { first, count } => {
                 let mut round = transmit.send(batch, 0).unwrap();
-                let done = round.lend_run(&bench.ring, first, count, |_, length| u64::from(length));
+                let done = round.lend_run(&bench.ring, first, count, |_, length| Some(length.into()));
                 (0..done).for_each(|index| named(first.wrapping_add(index)));
             }
             Step::DropFront => drop(transmit.send(batch, 0).unwrap().drop_front()),

@@ -271,14 +271,14 @@ fn a_prefix_goes_with_the_packets_first_segment_only() {
 
     let mut round = transmit.send(&mut batch, 12).unwrap();
     assert_eq!(round.segments(), 2);
-    assert_eq!(round.lend_run(&bench.ring, 0, 8, |_, _| 0), 0, "two segments take two descriptors");
+    assert_eq!(round.lend_run(&bench.ring, 0, 8, |_, _| Some(0)), 0, "two segments take two descriptors");
     round.prefix_mut().unwrap().copy_from_slice(b"twelve bytes");
     assert!(round.lend(0, &bench.ring.at(0).address));
     assert_eq!(round.segments(), 1);
     assert!(round.front_frame().is_none(), "part of it is gone");
     assert!(round.lend(1, &bench.ring.at(1).address));
     assert!(round.prefix_mut().is_none() && !round.lend(2, &bench.ring.at(2).address), "no headroom");
-    assert_eq!(round.lend_run(&bench.ring, 2, 8, |_, _| 0), 0);
+    assert_eq!(round.lend_run(&bench.ring, 2, 8, |_, _| Some(0)), 0);
     assert_eq!(round.front_frame().unwrap().len(), 261);
     assert!(round.drop_front() && !round.drop_front());
     drop(round);
@@ -306,7 +306,7 @@ fn a_queue_sends_from_the_pools_that_it_knows_and_gives_back_to_each() {
                 batch.push(pool.packet_from(&[index as u8; 60]).unwrap()).unwrap();
             }
             let first = lap * 8 + index as u32 * 4;
-            let done = transmit.send(&mut batch, 0).unwrap().lend_run(&bench.ring, first, 4, |_, _| 0);
+            let done = transmit.send(&mut batch, 0).unwrap().lend_run(&bench.ring, first, 4, |_, _| Some(0));
             assert_eq!(done, 4);
         }
         assert_eq!(transmit.take_back(lap * 8, 8), 8);
@@ -343,7 +343,7 @@ fn a_queue_without_traffic_keeps_few_buffers_from_the_others() {
         let have: Vec<_> = (0..count).map_while(|_| bench.pool.packet().ok()).collect();
         assert!(have.len() > 32, "lap {lap}: {} left", have.len());
         have.into_iter().for_each(|packet| batch.push(packet).unwrap());
-        transmit.send(&mut batch, 0).unwrap().lend_run(&bench.ring, 0, count, |_, _| 0);
+        transmit.send(&mut batch, 0).unwrap().lend_run(&bench.ring, 0, count, |_, _| Some(0));
         batch.clear();
         transmit.take_back(0, 64);
     }
@@ -397,7 +397,7 @@ fn a_panic_in_a_run_leaves_the_books_right() {
         transmit
             .send(&mut batch, 0)
             .unwrap()
-            .lend_run(&bench.ring, 0, 8, |slot, _| if slot == 1 { panic!("on purpose") } else { 0 })
+            .lend_run(&bench.ring, 0, 8, |slot, _| if slot == 1 { panic!("on purpose") } else { Some(0) })
     }));
     assert!(outcome.is_err());
     assert_eq!((batch.len(), transmit.held()), (1, 1));

@@ -43,7 +43,7 @@ fn take<T>(queue: &ArrayQueue<T>) -> T {
 /// Takes back what was sent a ring's half before, then sends.
 fn transmit(bench: &Bench, buffers: &mut TransmitBuffers, first: u32, batch: &mut Batch) -> u32 {
     buffers.take_back(first, SLOTS / 2);
-    buffers.send(batch, 0).unwrap().lend_run(&bench.ring, first, SLOTS / 2, |_, length| u64::from(length))
+    buffers.send(batch, 0).unwrap().lend_run(&bench.ring, first, SLOTS / 2, |_, length| Some(length.into()))
 }
 
 #[test]

@@ -19,9 +19,11 @@
 //!
 //! [`AddressWord`]: ringway_dma::AddressWord
 
+mod fours;
 mod receive;
 mod transmit;
 
+pub use fours::{Plain, Whole};
 pub use receive::{ReceiveBuffers, Receiving, Refused};
 pub use transmit::{Outgoing, Sending, TransmitBuffers};
 

@@ -1,5 +1,6 @@
 //! The buffers of a receive ring.
 
+use super::fours::{self, Whole};
 use super::{NONE, in_space, records};
 use crate::batch::MAXIMUM_BATCH;
 use crate::cache::{CAPACITY, Stock};
@@ -300,6 +301,54 @@ impl Receiving<'_> {
         done as u32
     }
 
+    /// [`exchange_run`](Self::exchange_run) four slots at a time, for devices that say it as `whole` has it. Ends where a
+    /// run does, and before a four that isn't wholly of such packets: what is left goes one by one. Says how many were
+    /// exchanged, and their bytes.
+    #[inline(always)]
+    pub fn exchange_fours(
+        &mut self,
+        ring: &Ring<Descriptor>,
+        first: u32,
+        idle: u64,
+        whole: Whole,
+    ) -> (u32, u64) {
+        let start = (first & self.mask) as usize;
+        let (next, head) = (self.next, self.head);
+        let run = ring.run(first);
+        let slots = self.owners.len().wrapping_sub(start);
+        let count =
+            self.end.wrapping_sub(next).min(self.stocked.wrapping_sub(head)).min(slots).min(run.len());
+        let receiver = fours::Receiver::new(whole, self.capacity, self.base, self.size.trailing_zeros());
+        let mut bytes = fours::Bytes::none();
+        let mut done = 0usize;
+        while done.wrapping_add(4) <= count {
+            // SAFETY: `done + 4` is at most what is left of each, as in `exchange_run`. Arrays of four lie in the slices
+            // at these places, and the two mutable ones in different slices.
+            let (descriptors, owners, words, numbers) = unsafe {
+                (
+                    &*run.as_ptr().add(done).cast::<[Descriptor; 4]>(),
+                    &mut *self.owners.as_mut_ptr().add(start.wrapping_add(done)).cast::<[u32; 4]>(),
+                    &mut *self.words.as_mut_ptr().add(next.wrapping_add(done)).cast::<[Word; 4]>(),
+                    &*self.numbers.as_ptr().add(head.wrapping_add(done)).cast::<[u32; 4]>(),
+                )
+            };
+            let [a, b, c, d] = descriptors;
+            let said = [a, b, c, d].map(|descriptor| descriptor.word.load(Ordering::Acquire));
+            let Some(taken) = receiver.take(said, owners, numbers, &mut bytes) else { break };
+            *words = taken.words;
+            *owners = *numbers;
+            for (descriptor, address) in [a, b, c, d].into_iter().zip(taken.addresses) {
+                // SAFETY: as in `lend`.
+                unsafe { descriptor.address.lend(address) };
+                descriptor.word.store(idle, Ordering::Relaxed);
+            }
+            done = done.wrapping_add(4);
+        }
+        self.next = next.wrapping_add(done);
+        self.head = head.wrapping_add(done);
+        (done as u32, bytes.sum())
+    }
+
     /// Moves the buffer of `slot` to the batch as a packet of `length` bytes. The slot is empty until
     /// [`give`](Self::give).
     ///
@@ -434,9 +483,12 @@ impl Drop for Receiving<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(table) = self.pool.buffers.lent_table() {
-            let given = self.numbers.get(self.unmarked..self.head).unwrap_or_default();
-            let taken = self.words.get(self.from..self.next).unwrap_or_default();
-            mark(self.pool, table, given, taken);
+            mark_round(
+                self.pool,
+                table,
+                (self.numbers, self.unmarked, self.head),
+                (self.words, self.from, self.next),
+            );
         }
         (*self.stock.0, *self.stock.1) = (self.head, self.stocked);
         *self.length = self.next;
@@ -444,6 +496,19 @@ impl Drop for Receiving<'_> {
 }
 
 // What follows is out of the loops, and takes values: a round that is passed by reference leaves the registers.
+
+/// Brings the marks up to date at a round's end: what was given and taken since.
+#[cold]
+#[inline(never)]
+fn mark_round(
+    pool: &Inner,
+    table: &LentTable,
+    (numbers, given_from, given_to): (&[u32; CAPACITY], usize, usize),
+    (words, taken_from, taken_to): (&[Word; MAXIMUM_BATCH], usize, usize),
+) {
+    let given = numbers.get(given_from..given_to).unwrap_or_default();
+    mark(pool, table, given, words.get(taken_from..taken_to).unwrap_or_default());
+}
 
 /// Brings the marks up to date: first those given, then those taken, since a buffer can be both.
 #[cold]
