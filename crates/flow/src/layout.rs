@@ -122,17 +122,15 @@ impl<L: Layout> At<L> {
 }
 
 /// The map bits of `count` words from `first`.
+#[inline(always)]
 pub(crate) const fn bits(first: usize, count: usize) -> [u64; 2] {
-    let mut map = [0u64; 2];
-    let mut word = first;
-    while word < first + count {
-        map[word / 64] |= 1 << (word % 64);
-        word += 1;
-    }
-    map
+    let ones = 1u128.wrapping_shl(count as u32).wrapping_sub(1);
+    let map = ones.wrapping_shl(first as u32);
+    [map as u64, (map >> 64) as u64]
 }
 
 /// The union of two maps.
+#[inline(always)]
 pub(crate) const fn union(a: [u64; 2], b: [u64; 2]) -> [u64; 2] {
     [a[0] | b[0], a[1] | b[1]]
 }

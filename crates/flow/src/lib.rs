@@ -1,4 +1,4 @@
-//! Open vSwitch's flow extraction in safe Rust.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -140,17 +140,20 @@ impl Tunnel {
     }
 
     /// The flags.
+    #[inline]
     #[must_use]
     pub fn flags(&self) -> u16 {
         u16::from_ne_bytes([self.fixed[6][0], self.fixed[6][1]])
     }
 
     /// The words before the options.
+    #[inline]
     pub(crate) fn fixed_words(&self) -> [u64; FIXED_WORDS] {
         self.fixed.map(u64::from_ne_bytes)
     }
 
     /// Whether the options are raw.
+    #[inline]
     pub(crate) fn has_raw_options(&self) -> bool {
         self.flags() & RAW_OPTIONS != 0
     }
@@ -166,11 +169,13 @@ impl Tunnel {
     }
 
     /// All the words of the options: presence, table, values.
+    #[inline]
     pub(crate) fn option_words(&self) -> impl Iterator<Item = u64> + '_ {
         self.present.iter().chain(&self.options).map(|&word| u64::from_ne_bytes(word))
     }
 
     /// The words of the raw options alone.
+    #[inline]
     pub(crate) fn raw_words(&self) -> impl Iterator<Item = u64> + '_ {
         self.options.iter().take(self.raw_length().div_ceil(8)).map(|&word| u64::from_ne_bytes(word))
     }

@@ -156,11 +156,11 @@ fn what_is_unmapped_is_out_of_reach() {
     client.dma_map(PAGE, 0x20_0000, PAGE, file.as_raw_fd()).unwrap();
     start(&mut client);
     client.dma_unmap(0x20_0000, PAGE).unwrap();
-    client.dma_unmap(0, u64::MAX / 2 & !0xfff).ok();
+    client.dma_unmap(0, (u64::MAX / 2) & !0xfff).ok();
     client.dma_map(0, 0x10_0000, PAGE, file.as_raw_fd()).unwrap();
     pwrite(&file, &0x20_0000u64.to_le_bytes(), 0).unwrap();
     write(&mut client, 0x1018, 1);
-    rustix::io::write(&served.wire, &[7; 60]).unwrap();
+    rustix::io::write(&served.wire, &[8; 60]).unwrap();
     wait_for("the device has tried", || word(&file, 8) & 1 == 1);
     assert_eq!(word(&file, PAGE), 0);
     // A range that its file doesn't have.

@@ -185,9 +185,12 @@ impl Function {
     fn quiesce(&self) -> Result<Quiesced, Error> {
         // An interrupt that can't be disconnected does no harm to memory, so the stop goes on.
         let _ = self.backend.set_msix(&[]);
-        self.set_bus_master(false)?;
-        self.wait_for_pending()?;
-        self.reset()?;
+        let off = self.set_bus_master(false);
+        let pending = off.and_then(|()| self.wait_for_pending());
+        // The reset is tried in any case: a device that doesn't become quiet needs it most.
+        let reset = self.reset();
+        pending?;
+        reset?;
         // SAFETY: bus mastering is off and read back as off, nothing is pending, and the function was reset where it
         // can be (a function without a reset of its own stays without bus mastering until it is opened again).
         Ok(unsafe { Quiesced::new(self.attachment.id()) })

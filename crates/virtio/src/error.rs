@@ -195,6 +195,9 @@ impl From<Error> for ringway_port::Error {
                 reason: format!("the device doesn't offer {feature}{instead}"),
             },
             Error::Packet { device, source } => Self::Packet { port: device, source },
+            Error::Timeout { device, what, milliseconds } => {
+                Self::Failed { port: device, reason: format!("it didn't {what} within {milliseconds} ms") }
+            }
             other => Self::Driver(Box::new(other)),
         }
     }

@@ -10,7 +10,7 @@ use ringway_port::{Opened, PortOptions};
 
 /// Short frames, and now and then one of each other length.
 fn length(number: u64) -> usize {
-    60 + if number % 61 == 0 { number % 1455 } else { number % 8 } as usize
+    60 + if number.is_multiple_of(61) { number % 1455 } else { number % 8 } as usize
 }
 
 /// Forwards frames from the device back to it until `laps` laps are done, and checks every byte of every frame.

@@ -104,19 +104,21 @@ fn short_and_long_packets_mix_in_one_batch() {
 
 #[test]
 fn a_chain_that_finds_no_room_has_sent_buffers_taken_back_for_it() {
-    let mut rig = Rig::new(jumbo(Features::INDIRECT_DESC), 512);
-    let mut port = rig.open(&long(64, 16));
-    let frame = frame(1, 5 * 100);
-    let pieces = cut(&frame, 100);
-    for round in 0..100 {
-        let mut batch = Batch::new(&rig.pool, 1);
-        batch.push(packet(&rig.pool, &pieces)).unwrap();
-        assert_eq!(port.transmit[0].transmit(&mut batch).unwrap(), 1, "round {round}");
-        rig.run();
-        assert_eq!(rig.device.take_sent().as_deref(), Some(&frame[..]));
+    for size in [8, 16, 64] {
+        let mut rig = Rig::new(jumbo(Features::INDIRECT_DESC), 512);
+        let mut port = rig.open(&long(64, size));
+        let frame = frame(1, 5 * 100);
+        let pieces = cut(&frame, 100);
+        for round in 0..100 {
+            let mut batch = Batch::new(&rig.pool, 1);
+            batch.push(packet(&rig.pool, &pieces)).unwrap();
+            assert_eq!(port.transmit[0].transmit(&mut batch).unwrap(), 1, "round {round} of {size}");
+            rig.run();
+            assert_eq!(rig.device.take_sent().as_deref(), Some(&frame[..]));
+        }
+        drop(port);
+        rig.is_clean();
     }
-    drop(port);
-    rig.is_clean();
 }
 
 #[test]

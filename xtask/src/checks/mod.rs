@@ -5,6 +5,7 @@
 //! one entry to [`STEPS`].
 
 mod licences;
+mod sanitizers;
 mod steps;
 
 use std::path::PathBuf;
@@ -60,6 +61,24 @@ const STEPS: &[Step] = &[
         run: licences::check,
     },
     Step { name: "tests", does: "unit, model and documentation tests", quick: true, run: steps::tests },
+    Step {
+        name: "loom",
+        does: "every interleaving of the lending protocol",
+        quick: true,
+        run: sanitizers::loom,
+    },
+    Step {
+        name: "address",
+        does: "address sanitizer on memory, packets and drivers",
+        quick: true,
+        run: sanitizers::address,
+    },
+    Step {
+        name: "thread",
+        does: "thread sanitizer on memory and packets",
+        quick: true,
+        run: sanitizers::thread,
+    },
     Step { name: "lab", does: "the cases in virtual machines", quick: false, run: steps::lab },
     Step {
         name: "ovs",

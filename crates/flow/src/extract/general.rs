@@ -216,7 +216,7 @@ fn push_ethernet<L: Layout>(
 }
 
 /// The Ethernet type in a SNAP header, or "none" if what it has is a length; `None` without such a header.
-#[inline(never)]
+#[inline]
 fn snap(bytes: &[u8]) -> Option<u16> {
     let &[a, b, c, d, e, f, high, low] = bytes.first_chunk::<8>()?;
     if [a, b, c, d, e, f] != SNAP {

@@ -56,8 +56,10 @@ fn push_tunnel<L: Layout>(store: &mut Store<'_>, tunnel: &Tunnel) {
 
 /// Pushes as many words as there are, present from index `first` on.
 fn push_run(store: &mut Store<'_>, first: usize, words: impl Iterator<Item = u64>) {
-    for (index, word) in words.enumerate() {
+    let mut index = first;
+    for word in words {
         store.write([word]);
-        store.mark_variable(index.wrapping_add(first));
+        store.mark_variable(index);
+        index = index.wrapping_add(1);
     }
 }

@@ -181,6 +181,13 @@ impl Running {
     /// Waits until the device has sent what it was given, at most until `deadline`. What waits for room still gets
     /// its chance; then it is dropped and counted.
     pub(super) fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
+        let drained = self.try_drain(deadline);
+        self.direction.counters.dropped(self.batch.clear() as u64);
+        self.direction.counters.unsent(self.direction.transmit.pending() as u64);
+        drained
+    }
+
+    fn try_drain(&mut self, deadline: Instant) -> Result<(), Error> {
         loop {
             if !self.batch.is_empty() {
                 let forwarded = self.direction.transmit.transmit(&mut self.batch)?;
@@ -192,8 +199,6 @@ impl Running {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                self.direction.counters.dropped(self.batch.clear() as u64);
-                self.direction.counters.unsent(pending as u64);
                 return Ok(());
             }
             std::thread::sleep(Duration::from_micros(50));

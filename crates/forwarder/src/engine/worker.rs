@@ -88,7 +88,9 @@ impl Worker {
         let mut result = self.poll(&mut running);
         let deadline = Instant::now() + DRAIN_LIMIT;
         for direction in &mut running {
-            result = result.and_then(|()| direction.drain(deadline));
+            // Also after an error: the other directions are well, and what is lost is counted.
+            let drained = direction.drain(deadline);
+            result = result.and(drained);
         }
         (running.into_iter().map(Running::into_direction).collect(), result.map_err(Failure::from))
     }

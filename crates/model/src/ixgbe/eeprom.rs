@@ -53,8 +53,9 @@ impl Eeprom {
                 eeprom.set(index, u16::from_le_bytes(pair));
             }
         }
-        // Behind the checksum; the X550 includes it in the sum.
+        // Behind the checksum; the X550 includes them in the sum.
         eeprom.set(CHECKSUM + 1, 0);
+        eeprom.set(CHECKSUM + 2, 0);
         eeprom.set(PBA_NUMBER, 0xe100);
         eeprom.set(PBA_NUMBER.saturating_add(1), 0x0001);
         eeprom.set(SAN_ADDRESS, 0xffff);

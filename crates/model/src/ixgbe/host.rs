@@ -87,13 +87,13 @@ mod tests {
     #[test]
     fn the_x550_reads_its_eeprom_through_firmware() {
         let mut core = core(Personality::X550);
-        command(&mut core, READ_SHADOW, 0, 0x41 * 2);
+        command(&mut core, READ_SHADOW, 0, 0x42 * 2);
         assert_eq!(core.read(HICR) & 7, HICR_ENABLE | HICR_STATUS_VALID);
         let word = |core: &mut Core, index: u32| {
             let pair = core.read(FLEX_MNG + 12 + index / 2 * 4);
             if index.is_multiple_of(2) { pair as u16 } else { (pair >> 16) as u16 }
         };
-        let sum = (0..0x41).fold(0u16, |sum, index| sum.wrapping_add(word(&mut core, index)));
+        let sum = (0..0x42).fold(0u16, |sum, index| sum.wrapping_add(word(&mut core, index)));
         assert_eq!(sum, 0xbaba);
         core.write(FLEX_MNG + 12, 0x1234);
         command(&mut core, WRITE_SHADOW, 0x200 * 2, 2);

@@ -2,7 +2,8 @@
 
 /// Which controller of the family the model passes for.
 ///
-/// Stock `ixgbe.ko` has been shown to drive the two 82599s; see the crate's documentation for what is untried.
+/// Stock `ixgbe.ko` (Linux 6.12) takes all four without a warning and brings the link up. It was tried with traffic on
+/// the two 82599s, with its self-test and ping on the X540, and no further on the X550.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Personality {

@@ -46,7 +46,7 @@ impl Wire for FrameLink {
     fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
         loop {
             match rustix::io::read(&self.file, &mut *frame) {
-                Ok(0) => {
+                Ok(0) | Err(Errno::CONNRESET) => {
                     // The other end is gone for good.
                     self.closed = true;
                     return None;

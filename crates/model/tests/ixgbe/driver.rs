@@ -200,7 +200,7 @@ impl Port {
         }
         for number in 0..setup.queues {
             let block = receive_block(number);
-            bar.write32(block + 0x14, setup.split_control | BUFFER / 1024);
+            bar.write32(block + 0x14, setup.split_control | (BUFFER / 1024));
             bar.write32(block + 0x28, setup.receive_control | 1 << 25);
             assert_ne!(bar.read32(block + 0x28) & 1 << 25, 0);
             let block = transmit_block(number);

@@ -113,10 +113,10 @@ fn any_register_write_is_survived() {
             let register = match random.next() % 4 {
                 0 => receive_block((random.next() % 128) as u32) + random.next() % 16 * 4,
                 1 => transmit_block((random.next() % 128) as u32) + random.next() % 16 * 4,
-                _ => random.next() % 0x2_0000 & !3,
+                _ => (random.next() % 0x2_0000) & !3,
             };
             port.write(register, random.next() as u32);
-            port.read(random.next() % 0x2_0000 & !3);
+            port.read((random.next() % 0x2_0000) & !3);
             port.device.inject(&numbered(round));
             port.device.step();
         }

@@ -32,7 +32,7 @@ fn spread(port: &Port, queues: u32, entries: u32) {
         port.write(0x5c80 + index as u64 * 4, u32::from_le_bytes(bytes.try_into().unwrap()));
     }
     for word in 0..entries / 4 {
-        let value = (0..4).fold(0, |value, byte| value | (word * 4 + byte) % queues << (byte * 8));
+        let value = (0..4).fold(0, |value, byte| value | ((word * 4 + byte) % queues) << (byte * 8));
         let register = if word < 32 { 0x5c00 + word * 4 } else { 0xee80 + (word - 32) * 4 };
         port.write(register.into(), value);
     }
@@ -126,7 +126,7 @@ fn what_finds_no_descriptor_is_missed() {
 fn only_wanted_destinations_get_through() {
     let mut port = Port::start(Setup::default());
     port.write(FCTRL, 0);
-    let mut passes = |port: &mut Port, destination: [u8; 6]| {
+    let passes = |port: &mut Port, destination: [u8; 6]| {
         let mut frame = ethernet(destination, 0x88b5);
         frame.resize(60, 0);
         assert!(port.device.inject(&frame), "dropped is taken, too");

@@ -79,6 +79,15 @@ impl Port for Control {
     }
 
     fn check(&mut self) -> Result<(), ringway_port::Error> {
-        Ok(alive(&*self.transport)?)
+        alive(&*self.transport)?;
+        if self.transport.removal_requested() {
+            // Whoever unbinds or unplugs it waits until it is closed.
+            return Err(Error::Failed {
+                device: self.transport.name().to_owned(),
+                reason: "the kernel wants it back, since it is being unbound or unplugged",
+            }
+            .into());
+        }
+        Ok(())
     }
 }

@@ -302,7 +302,9 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     }
 
     fn enable_interrupt(&mut self) -> bool {
-        self.state.ring.listen()
+        // Without a single buffer in the ring no packet can come: only another round can change that.
+        let dry = self.state.empty.len() as u32 > self.state.ring.mask();
+        self.state.ring.listen() && !dry
     }
 
     fn disable_interrupt(&mut self) {

@@ -60,6 +60,9 @@ pub(crate) trait Transport: Keeper {
     /// Whether an IOMMU must confine it.
     fn is_emulated(&self) -> bool;
 
+    /// Whether the kernel wants the function back, and waits for it.
+    fn removal_requested(&self) -> bool;
+
     /// What the device offers.
     fn offered(&self) -> Features;
 

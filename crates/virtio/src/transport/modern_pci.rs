@@ -130,6 +130,10 @@ impl Transport for ModernPci {
         self.function.is_emulated()
     }
 
+    fn removal_requested(&self) -> bool {
+        self.function.removal_requested()
+    }
+
     fn offered(&self) -> Features {
         let mut bits = 0;
         for (select, shift) in [(0, 0), (1, 32)] {
@@ -185,6 +189,14 @@ impl Transport for ModernPci {
     fn start_queue(&self, queue: u16, areas: &QueueAreas) -> Result<Doorbell, Error> {
         let _selected = self.select(queue);
         self.common.write16(common::QUEUE_SIZE, areas.size);
+        let taken = self.common.read16(common::QUEUE_SIZE);
+        if taken != areas.size {
+            return Err(Error::Protocol {
+                device: self.device(),
+                what: format!("its queue {queue} takes {taken} descriptors instead of {}", areas.size),
+                section: "4.1.4.3",
+            });
+        }
         self.check_vector(common::QUEUE_MSIX_VECTOR, areas.vector)?;
         self.common.write_ring_base(common::QUEUE_DESC, common::QUEUE_DESC + 4, areas.descriptors);
         self.common.write_ring_base(common::QUEUE_DRIVER, common::QUEUE_DRIVER + 4, areas.driver);

@@ -1,0 +1,88 @@
+//! The steps that look at memory and threads more closely than a plain test does.
+//!
+//! Sanitizers are unstable options of the compiler; its stable releases bring the run-time libraries along, and take
+//! the options with `RUSTC_BOOTSTRAP`. So the pinned compiler does, and nothing else is fetched. The standard library
+//! stays as it was built: what thread sanitizer can't see in there is listed in a file of suppressions.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::Surroundings;
+use super::steps::{cargo, logged, passed_tests};
+
+/// The only machine that these run on so far.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The crates with `unsafe` that have no C at their side, and their tests. What must not compile is left out: there is
+/// nothing to run.
+const MEMORY_TESTS: [&str; 11] = [
+    "--package",
+    "ringway-dma",
+    "--package",
+    "ringway-packet",
+    "--lib",
+    "--test",
+    "packets",
+    "--test",
+    "hostile_driver",
+    "--test",
+    "threads",
+];
+const SUPPRESSIONS: &str = "crates/packet/tests/thread-sanitizer.suppressions";
+
+/// Every interleaving of the protocol by which buffers are taken back from devices.
+pub(super) fn loom(surroundings: &Surroundings) -> Result<String> {
+    let mut command = cargo(surroundings);
+    command
+        .args(["test", "--release", "--package", "ringway-dma", "--test", "loom"])
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", surroundings.root.join("target/loom"));
+    passed(&logged(surroundings, "loom", &mut command, closing)?)
+}
+
+/// No access outside of what is allocated, and none after it is freed.
+pub(super) fn address(surroundings: &Surroundings) -> Result<String> {
+    let mut command = cargo(surroundings);
+    sanitized(surroundings, &mut command, "asan", "-Zsanitizer=address");
+    command.args(MEMORY_TESTS);
+    let memory = logged(surroundings, "address-sanitizer", &mut command, closing)?;
+    let mut command = cargo(surroundings);
+    sanitized(surroundings, &mut command, "asan", "-Zsanitizer=address");
+    command.args(["--package", "ringway-virtio", "--package", "ringway-ixgbe", "--tests"]);
+    // What is forgotten on purpose stays until the process ends, which is a leak to the sanitizer and right to us.
+    command.args(["--", "--skip", "forgotten"]);
+    let drivers = logged(surroundings, "address-sanitizer-drivers", &mut command, closing)?;
+    passed(&(memory + &drivers))
+}
+
+/// No two threads at the same place without an order between them.
+pub(super) fn thread(surroundings: &Surroundings) -> Result<String> {
+    let mut command = cargo(surroundings);
+    sanitized(surroundings, &mut command, "tsan", "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer");
+    let suppressions = surroundings.root.join(SUPPRESSIONS);
+    command
+        .args(MEMORY_TESTS)
+        .args(["--", "--test-threads=1"])
+        .env("TSAN_OPTIONS", format!("suppressions={}", suppressions.display()));
+    passed(&logged(surroundings, "thread-sanitizer", &mut command, closing)?)
+}
+
+/// `cargo test` with a sanitizer, in a target folder of its own. A named target keeps it out of build scripts.
+fn sanitized(surroundings: &Surroundings, command: &mut Command, folder: &str, flags: &str) {
+    command
+        .args(["test", "--no-fail-fast", "--target", TARGET])
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", flags)
+        .env("CARGO_TARGET_DIR", surroundings.root.join("target").join(folder));
+}
+
+fn closing(line: &str) -> bool {
+    ["Running ", "test result:"].iter().any(|word| line.trim_start().starts_with(word))
+}
+
+fn passed(text: &str) -> Result<String> {
+    match passed_tests(text) {
+        0 => bail!("expected tests to run, saw none"),
+        passed => Ok(format!("{passed} tests")),
+    }
+}
