@@ -3,6 +3,8 @@
 //! The parser is compiled as a C library would be, generic functions made concrete for each layout, with overflow checks
 //! on; then the object is searched for the names of the functions that every panic goes through.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't compile its subject fails there")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
