@@ -131,13 +131,14 @@ fn run(packets: u64, seed: u64, state: Option<&Path>, expand: u64) -> Result<(),
     };
     let mut truncations = 0u64;
     for case in Case::truncations() {
-        check(&case, truncations % expand.max(1) == 0).map_err(|difference| difference.to_string())?;
+        check(&case, truncations.is_multiple_of(expand.max(1)))
+            .map_err(|difference| difference.to_string())?;
         truncations += 1;
     }
     let from = state.map_or(0, |path| resume(path, seed));
     for number in from..packets {
         let case = Case::random(seed, number);
-        check(&case, number % expand.max(1) == 0).map_err(|difference| difference.to_string())?;
+        check(&case, number.is_multiple_of(expand.max(1))).map_err(|difference| difference.to_string())?;
         if number % 1_000_000 == 999_999 {
             keep(state, seed, number + 1)?;
         }
