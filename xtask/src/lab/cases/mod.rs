@@ -5,6 +5,7 @@ mod boot;
 mod bridge;
 mod confinement;
 mod forward;
+mod ixgbe_driver;
 mod ixgbe_model;
 mod ports;
 mod refusals;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         bridge::CASES,
         forward::CASES,
         ixgbe_model::CASES,
+        ixgbe_driver::CASES,
         restart::CASES,
         ports::CASES,
         binding::CASES,
