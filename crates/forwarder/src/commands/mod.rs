@@ -5,6 +5,7 @@ pub mod model;
 mod needs;
 pub mod ports;
 mod watcher;
+mod wire;
 
 use crate::Error;
 use crate::binding::{Context, Elevation};

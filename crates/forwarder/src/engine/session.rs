@@ -131,6 +131,9 @@ pub trait Watch {
     /// An interval is over.
     fn sample(&mut self, _sample: &Sample) {}
 
+    /// A port is lost or failed, and everything is ended: the kernel may take a minute to give up a device that is gone.
+    fn failed(&mut self, _failure: &Failure) {}
+
     /// The run is about to end: sources that can be stopped should stop now.
     fn quieten(&mut self) {}
 
@@ -208,7 +211,9 @@ impl Session {
         let reason = match self.watch(limits, watch) {
             Ok(reason) => reason,
             Err(error) => {
-                failures.push(Failure::Port(error));
+                let failure = Failure::Port(error);
+                watch.failed(&failure);
+                failures.push(failure);
                 StoppedBy::Error
             }
         };
@@ -219,6 +224,7 @@ impl Session {
         let Self { workers, mut ports, targets, .. } = self;
         let counters = workers.counters();
         let Ended { directions, failures: of_workers } = workers.join();
+        of_workers.iter().for_each(|failure| watch.failed(failure));
         failures.extend(of_workers);
         let counts: Vec<_> = counters.iter().map(|counters| counters.read()).collect();
         let last = totals(&mut ports, &targets, &counts);

@@ -81,12 +81,7 @@ impl Port for Control {
     fn check(&mut self) -> Result<(), ringway_port::Error> {
         alive(&*self.transport)?;
         if self.transport.removal_requested() {
-            // Whoever unbinds or unplugs it waits until it is closed.
-            return Err(Error::Failed {
-                device: self.transport.name().to_owned(),
-                reason: "the kernel wants it back, since it is being unbound or unplugged",
-            }
-            .into());
+            return Err(ringway_port::Error::wanted_back(self.transport.name()));
         }
         Ok(())
     }
