@@ -4,7 +4,8 @@ use super::watcher::Watcher;
 use super::{needs, print, print_json};
 use crate::cli::{ForwardOptions, PerPort};
 use crate::engine::{
-    Active, Direction, Event, Failure, Limits, Options, Promiscuity, Rewrite, Session, WhenFull, Workers,
+    Active, Direction, Event, Failure, Limits, Options, Promiscuity, Rewrite, Session, Task, WhenFull,
+    Workers,
 };
 use crate::machine::numa::{self, Placed};
 use crate::machine::{cpu, signals::Signals};
@@ -95,8 +96,9 @@ impl Run<'_> {
         information: &[Information],
     ) -> Result<(Summary, Vec<Failure>), Error> {
         let Self { options, console, program, emulation, events, receiver } = self;
-        let (directions, targets) = directions(queues, &rewrites(options, information));
-        let workers = Workers::start(directions, &engine_options(options), &events).map_err(Error::System)?;
+        let engine = engine_options(options);
+        let (directions, targets) = directions(queues, &rewrites(options, information), &engine);
+        let workers = Workers::start(directions, &engine, &events).map_err(Error::System)?;
         if let Some(emulation) = &emulation {
             emulation.start_sources();
         }
@@ -200,7 +202,11 @@ fn rewrites(options: &ForwardOptions, information: &[Information]) -> Vec<Rewrit
 }
 
 /// From each port to the next one, with the port that each direction sends on.
-fn directions(queues: Vec<Queues>, rewrites: &[Rewrite]) -> (Vec<Direction>, Vec<usize>) {
+fn directions(
+    queues: Vec<Queues>,
+    rewrites: &[Rewrite],
+    options: &Options,
+) -> (Vec<Box<dyn Task>>, Vec<usize>) {
     let (receive, mut transmit): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
     let mut targets: Vec<usize> = (0..transmit.len()).collect();
     if !targets.is_empty() {
@@ -208,7 +214,8 @@ fn directions(queues: Vec<Queues>, rewrites: &[Rewrite]) -> (Vec<Direction>, Vec
         targets.rotate_left(1);
     }
     let directions = receive.into_iter().zip(transmit).zip(&targets).map(|((receive, transmit), &target)| {
-        Direction::new(receive, transmit, rewrites.get(target).copied().unwrap_or_default())
+        let rewrite = rewrites.get(target).copied().unwrap_or_default();
+        Box::new(Direction::new(receive, transmit, rewrite, options)) as Box<dyn Task>
     });
     (directions.collect(), targets)
 }

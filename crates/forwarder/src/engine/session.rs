@@ -192,14 +192,14 @@ pub struct Outcome {
 pub struct Session {
     workers: Workers,
     ports: Vec<Active>,
-    /// The port that direction n sends on.
+    /// The port that task n sends on.
     targets: Vec<usize>,
     events: Receiver<Event>,
     started: Instant,
 }
 
 impl Session {
-    /// `workers` forward between `ports`; direction n sends on port `targets[n]`. `events` is the other end of what
+    /// `workers` forward between `ports`; task n sends on port `targets[n]`. `events` is the other end of what
     /// workers and signals send to.
     pub fn new(workers: Workers, ports: Vec<Active>, targets: Vec<usize>, events: Receiver<Event>) -> Self {
         Self { workers, ports, targets, events, started: Instant::now() }
@@ -223,7 +223,7 @@ impl Session {
         }
         let Self { workers, mut ports, targets, .. } = self;
         let counters = workers.counters();
-        let Ended { directions, failures: of_workers } = workers.join();
+        let Ended { tasks, failures: of_workers } = workers.join();
         of_workers.iter().for_each(|failure| watch.failed(failure));
         failures.extend(of_workers);
         let counts: Vec<_> = counters.iter().map(|counters| counters.read()).collect();
@@ -236,7 +236,7 @@ impl Session {
                 Err(error) => watch.restored(&port.information().name, Err(error)),
             }
         }
-        drop(directions);
+        drop(tasks);
         drop(ports);
         let panicked = failures.iter().any(|failure| matches!(failure, Failure::Panicked { .. }));
         let stopped_by = match reason {
@@ -294,7 +294,7 @@ impl Session {
 }
 
 /// Reads all counters.
-fn totals(ports: &mut [Active], targets: &[usize], counts: &[super::counters::DirectionCounts]) -> Sample {
+fn totals(ports: &mut [Active], targets: &[usize], counts: &[super::counters::TaskCounts]) -> Sample {
     let to_port = |port: usize| targets.iter().zip(counts).filter(move |(target, _)| **target == port);
     let totals = ports.iter_mut().enumerate().map(|(index, port)| PortTotals {
         name: port.information().name.clone(),
