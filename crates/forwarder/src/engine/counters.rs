@@ -33,17 +33,17 @@ fn add(counter: &AtomicU64, count: u64) {
 
 impl TaskCounters {
     #[inline(always)]
-    pub(super) fn forwarded(&self, packets: u64) {
+    pub(crate) fn forwarded(&self, packets: u64) {
         add(&self.forwarded, packets);
     }
 
     #[cold]
-    pub(super) fn dropped(&self, packets: u64) {
+    pub(crate) fn dropped(&self, packets: u64) {
         add(&self.dropped, packets);
     }
 
     #[cold]
-    pub(super) fn unsent(&self, packets: u64) {
+    pub(crate) fn unsent(&self, packets: u64) {
         add(&self.unsent, packets);
     }
 

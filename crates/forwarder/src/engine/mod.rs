@@ -34,7 +34,9 @@ mod tests;
 pub use budget::Budget;
 pub use counters::{TaskCounters, TaskCounts};
 pub use direction::{Direction, Rewrite, Touch, WhenFull};
-pub use session::{Active, Limits, Outcome, PortTotals, Promiscuity, Sample, Session, StoppedBy, Watch};
+pub use session::{
+    Active, Limits, Outcome, PortTotals, Promiscuity, Reception, Sample, Session, StoppedBy, Watch,
+};
 pub use shared::Event;
 pub use task::{Round, Task};
 pub use worker::Failure;

@@ -2,7 +2,7 @@
 //! in order.
 //!
 //! The order of the end, on whatever cause: sources are quietened (emulated ports only), workers stopped and joined,
-//! counters read, promiscuous mode restored, queues dropped, ports dropped. A panic of the main thread takes the same
+//! counters read, receive modes restored, queues dropped, ports dropped. A panic of the main thread takes the same
 //! way by the order of the fields.
 
 use super::shared::Event;
@@ -21,22 +21,32 @@ const SETTLING_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have.
 const SETTLING_STEP: Duration = Duration::from_millis(2);
 
-/// A port that forwards: in promiscuous mode until it is dropped.
+/// A port at work: in the receive mode that its task needs, until it is dropped.
 #[derive(Debug)]
 pub struct Active {
     control: Box<dyn Port>,
-    restore: bool,
+    /// The mode that goes off again.
+    restore: Option<Reception>,
     /// The last reading that there was: a port that is gone still counts.
     last: Statistics,
 }
 
-/// What became of a wish for promiscuous mode.
+/// Which frames a port receives beside those for itself and for everyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reception {
+    /// Those for any address: promiscuous mode.
+    Everything,
+    /// Those for all groups: all-multicast mode; promiscuous mode where the device has no such mode.
+    Groups,
+}
+
+/// What became of a wish for a receive mode.
 #[derive(Debug)]
 pub enum Promiscuity {
-    /// It was on already, and stays on.
+    /// The port was promiscuous already, and stays so.
     WasOn,
-    /// It is on now, and goes off again at the end.
-    SwitchedOn,
+    /// The mode that receives so much is on now, and goes off again at the end.
+    SwitchedOn(Reception),
     /// The device can't, or doesn't want to.
     Refused(Error),
 }
@@ -46,18 +56,30 @@ impl Active {
     ///
     /// # Errors
     /// When the device is gone or failed. That it has no such mode is no error.
-    pub fn new(mut control: Box<dyn Port>) -> Result<(Self, Promiscuity), Error> {
+    pub fn new(control: Box<dyn Port>) -> Result<(Self, Promiscuity), Error> {
+        Self::receiving(control, Reception::Everything)
+    }
+
+    /// Switches the mode on that receives what `reception` says.
+    ///
+    /// # Errors
+    /// When the device is gone or failed. That it has no such mode is no error.
+    pub fn receiving(
+        mut control: Box<dyn Port>,
+        reception: Reception,
+    ) -> Result<(Self, Promiscuity), Error> {
         if control.is_promiscuous() {
-            return Ok((Self::with(control, false), Promiscuity::WasOn));
+            return Ok((Self::with(control, None), Promiscuity::WasOn));
         }
-        match control.set_promiscuous(true) {
-            Ok(()) => Ok((Self::with(control, true), Promiscuity::SwitchedOn)),
+        match reception.set(&mut *control, true) {
+            Ok(()) => Ok((Self::with(control, Some(reception)), Promiscuity::SwitchedOn(reception))),
             Err(error @ (Error::Lost { .. } | Error::Failed { .. })) => Err(error),
-            Err(error) => Ok((Self::with(control, false), Promiscuity::Refused(error))),
+            Err(_) if reception == Reception::Groups => Self::receiving(control, Reception::Everything),
+            Err(error) => Ok((Self::with(control, None), Promiscuity::Refused(error))),
         }
     }
 
-    fn with(control: Box<dyn Port>, restore: bool) -> Self {
+    fn with(control: Box<dyn Port>, restore: Option<Reception>) -> Self {
         Self { control, restore, last: Statistics::default() }
     }
 
@@ -74,12 +96,21 @@ impl Active {
         self.last.clone()
     }
 
-    /// Puts promiscuous mode back as it was. `Ok(false)`: there was nothing to do.
+    /// Puts the receive mode back as it was. `Ok(false)`: there was nothing to do.
     fn restore(&mut self) -> Result<bool, Error> {
-        if !std::mem::take(&mut self.restore) {
-            return Ok(false);
+        match self.restore.take() {
+            None => Ok(false),
+            Some(mode) => mode.set(&mut *self.control, false).map(|()| true),
         }
-        self.control.set_promiscuous(false).map(|()| true)
+    }
+}
+
+impl Reception {
+    fn set(self, control: &mut dyn Port, on: bool) -> Result<(), Error> {
+        match self {
+            Self::Everything => control.set_promiscuous(on),
+            Self::Groups => control.set_all_multicast(on),
+        }
     }
 }
 
@@ -142,7 +173,7 @@ pub trait Watch {
         true
     }
 
-    /// Promiscuous mode of a port was put back, or should have been.
+    /// The receive mode of a port was put back, or should have been.
     fn restored(&mut self, _port: &str, _result: Result<(), Error>) {}
 }
 
