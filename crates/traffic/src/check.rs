@@ -37,18 +37,6 @@ impl Totals {
     pub fn is_clean(&self) -> bool {
         [self.lost, self.out_of_order, self.duplicates, self.damaged] == [0; 4]
     }
-
-    fn add(&mut self, other: &Self) {
-        for (sum, more) in [
-            (&mut self.received, other.received),
-            (&mut self.bytes, other.bytes),
-            (&mut self.lost, other.lost),
-            (&mut self.out_of_order, other.out_of_order),
-            (&mut self.duplicates, other.duplicates),
-        ] {
-            *sum = sum.saturating_add(more);
-        }
-    }
 }
 
 /// What one packet turned out to be.
@@ -69,8 +57,7 @@ pub enum Verdict {
 pub struct Checker {
     flows: Vec<Flow>,
     limit: u32,
-    damaged: u64,
-    foreign: u64,
+    totals: Totals,
 }
 
 /// What has arrived of one flow.
@@ -92,7 +79,7 @@ impl Default for Checker {
 impl Checker {
     /// A checker of flows below `limit`; it takes about 130 bytes for each up to the highest that is seen.
     pub fn new(limit: u32) -> Self {
-        Self { flows: Vec::new(), limit, damaged: 0, foreign: 0 }
+        Self { flows: Vec::new(), limit, totals: Totals::default() }
     }
 
     /// Takes a frame, without FCS.
@@ -100,11 +87,11 @@ impl Checker {
         let mark = match read(frame) {
             Read::Marked(mark) if mark.flow < self.limit => mark,
             Read::Damaged => {
-                self.damaged = self.damaged.saturating_add(1);
+                self.totals.damaged = self.totals.damaged.saturating_add(1);
                 return Verdict::Damaged;
             }
             _ => {
-                self.foreign = self.foreign.saturating_add(1);
+                self.totals.foreign = self.totals.foreign.saturating_add(1);
                 return Verdict::Foreign;
             }
         };
@@ -112,15 +99,17 @@ impl Checker {
         if index >= self.flows.len() {
             self.flows.resize_with(index.saturating_add(1), Flow::default);
         }
-        let fresh = self.flows.get_mut(index).is_some_and(|flow| flow.take(mark.number, frame.len() as u64));
-        if fresh { Verdict::Fresh(mark) } else { Verdict::Duplicate(mark) }
+        let Some(flow) = self.flows.get_mut(index) else { return Verdict::Foreign };
+        let arrival = flow.arrival(mark.number);
+        for totals in [&mut flow.totals, &mut self.totals] {
+            totals.count(arrival, frame.len() as u64);
+        }
+        if arrival == Arrival::Again { Verdict::Duplicate(mark) } else { Verdict::Fresh(mark) }
     }
 
     /// What was seen, all flows together.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals { damaged: self.damaged, foreign: self.foreign, ..Totals::default() };
-        self.flows.iter().for_each(|flow| totals.add(&flow.totals));
-        totals
+        self.totals
     }
 
     /// What was seen of each flow; damaged packets belong to none.
@@ -129,31 +118,54 @@ impl Checker {
     }
 }
 
+/// How a number comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    /// As the next one, or after so many that are missing.
+    After(u64),
+    /// After one with a higher number.
+    Late,
+    /// As it has come before.
+    Again,
+}
+
+impl Totals {
+    fn count(&mut self, arrival: Arrival, bytes: u64) {
+        match arrival {
+            Arrival::After(skipped) => self.lost = self.lost.saturating_add(skipped),
+            Arrival::Late => {
+                self.out_of_order = self.out_of_order.saturating_add(1);
+                self.lost = self.lost.saturating_sub(1);
+            }
+            Arrival::Again => {
+                self.duplicates = self.duplicates.saturating_add(1);
+                return;
+            }
+        }
+        self.received = self.received.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
 impl Flow {
-    /// Whether the number is new.
-    fn take(&mut self, number: u64, bytes: u64) -> bool {
+    fn arrival(&mut self, number: u64) -> Arrival {
         if number >= self.next {
             let skipped = number.wrapping_sub(self.next);
-            self.totals.lost = self.totals.lost.saturating_add(skipped);
             for lost in number.saturating_sub(skipped.min(WINDOW))..number {
                 self.mark(lost, false);
             }
             self.next = number.saturating_add(1);
-        } else {
-            let remembered = self.next.wrapping_sub(number) <= WINDOW;
-            if remembered && self.has(number) {
-                self.totals.duplicates = self.totals.duplicates.saturating_add(1);
-                return false;
-            }
-            self.totals.out_of_order = self.totals.out_of_order.saturating_add(1);
-            self.totals.lost = self.totals.lost.saturating_sub(1);
-        }
-        self.totals.received = self.totals.received.saturating_add(1);
-        self.totals.bytes = self.totals.bytes.saturating_add(bytes);
-        if self.next.wrapping_sub(number) <= WINDOW {
             self.mark(number, true);
+            return Arrival::After(skipped);
         }
-        true
+        if self.next.wrapping_sub(number) > WINDOW {
+            return Arrival::Late;
+        }
+        if self.has(number) {
+            return Arrival::Again;
+        }
+        self.mark(number, true);
+        Arrival::Late
     }
 
     fn has(&self, number: u64) -> bool {
@@ -177,6 +189,9 @@ enum Read {
 }
 
 fn read(frame: &[u8]) -> Read {
+    if let Some(read) = read_plain(frame) {
+        return read;
+    }
     let Ok(packet) = SlicedPacket::from_ethernet(frame) else { return Read::Foreign };
     let payload = match &packet.transport {
         Some(TransportSlice::Udp(udp)) => udp.payload(),
@@ -190,6 +205,29 @@ fn read(frame: &[u8]) -> Read {
         Some(mark) if checksums_are_right(&packet) => Read::Marked(mark),
         Some(_) => Read::Damaged,
     }
+}
+
+/// The usual packet without the general parser: UDP over IPv4 without options, fragments or a tag.
+fn read_plain(frame: &[u8]) -> Option<Read> {
+    const IPV4: [u8; 2] = [0x08, 0x00];
+    let (ethernet, rest) = frame.split_first_chunk::<14>()?;
+    let (header, _) = rest.split_first_chunk::<20>()?;
+    let &[version, _, l0, l1, _, _, f0, f1, _, protocol, ..] = header;
+    let length = usize::from(u16::from_be_bytes([l0, l1]));
+    if !ethernet.ends_with(&IPV4) || version != 0x45 || protocol != 17 || (f0 & 0x3f, f1) != (0, 0) {
+        return None;
+    }
+    let segment = rest.get(20..length)?;
+    let &[_, _, _, _, u0, u1, c0, c1] = segment.first_chunk::<8>()?;
+    if usize::from(u16::from_be_bytes([u0, u1])) != segment.len() || [c0, c1] == [0, 0] {
+        return None;
+    }
+    let mark = Mark::read(segment.get(8..)?)?;
+    let pseudo =
+        Sum16BitWords::new().add_slice(header.get(12..20)?).add_2bytes([0, protocol]).add_2bytes([u0, u1]);
+    let whole = pseudo.add_slice(segment).ones_complement() == 0
+        && Sum16BitWords::new().add_slice(header).ones_complement() == 0;
+    Some(if whole { Read::Marked(mark) } else { Read::Damaged })
 }
 
 fn checksums_are_right(packet: &SlicedPacket<'_>) -> bool {
