@@ -125,6 +125,33 @@ pub enum Error {
     /// The server of an emulated card.
     #[error(transparent)]
     Model(#[from] ringway_model::vfio_user::Error),
+    /// Packets that can't be made.
+    #[error(transparent)]
+    Traffic(#[from] ringway_traffic::Error),
+    /// The link's speed isn't known.
+    #[error("{port}: --rate in percent needs a link that is up and tells its speed: give Mpps or Gbit/s")]
+    NoSpeed {
+        /// The port.
+        port: String,
+    },
+    /// A packet that one buffer doesn't hold.
+    #[error(
+        "packets of {wanted} bytes don't fit into a buffer, which holds {room}: use --buffer-size 4096, or smaller ones"
+    )]
+    TooLong {
+        /// The longest that would be sent, without FCS.
+        wanted: usize,
+        /// What a buffer holds.
+        room: u32,
+    },
+    /// A plot can't be drawn.
+    #[error("{}: the plot can't be drawn: {reason}", .path.display())]
+    Plot {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A capture file.
     #[error(transparent)]
     Capture(#[from] ringway_traffic::capture::Error),

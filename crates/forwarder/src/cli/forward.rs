@@ -72,16 +72,36 @@ pub struct EmulationArguments {
     /// the wire). What finds no room is lost and counted [default: a source waits for room, and nothing is lost]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub rate: Option<f64>,
-    /// What emulated ports are: 82599, 82599-kx4, x540, x550 or virtio-net; one for both ports, or one for each
-    #[arg(long, value_name = "DEVICE[,DEVICE]", value_delimiter = ',', num_args = 1..=2, value_parser = values::device)]
-    pub emulate: Vec<Kind>,
+    /// What emulated ports are.
+    #[command(flatten)]
+    pub emulate: EmulateArgument,
+}
+
+/// What emulated ports are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EmulateArgument {
+    /// What emulated ports are: 82599, 82599-kx4, x540, x550 or virtio-net; the last one is also for all that follow
+    #[arg(long = "emulate", value_name = "DEVICE[,DEVICE]", value_delimiter = ',', value_parser = values::device)]
+    pub kinds: Vec<Kind>,
 }
 
 impl EmulationArguments {
     /// The option that was given, if one was.
     pub fn given(&self) -> Option<&'static str> {
-        let emulate = (!self.emulate.is_empty()).then_some("--emulate");
-        self.rate.map(|_| "--rate").or(emulate)
+        self.rate.map(|_| "--rate").or(self.emulate.given())
+    }
+}
+
+impl From<EmulateArgument> for EmulationArguments {
+    fn from(emulate: EmulateArgument) -> Self {
+        Self { rate: None, emulate }
+    }
+}
+
+impl EmulateArgument {
+    /// The option, if it was given.
+    pub fn given(&self) -> Option<&'static str> {
+        (!self.kinds.is_empty()).then_some("--emulate")
     }
 }
 

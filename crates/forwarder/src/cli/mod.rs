@@ -4,13 +4,15 @@
 //! the options do is in [`commands`](crate::commands).
 
 mod forward;
+mod traffic;
 mod values;
 
 pub use forward::{
-    DemonstrationOptions, EmulationArguments, ForwardOptions, OutputOptions, Retouch, RingOptions,
-    WhenFullArgument,
+    DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, OutputOptions, Retouch,
+    RingOptions, WhenFullArgument,
 };
-pub use values::PerPort;
+pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
+pub use values::{Lengths, PerPort, RateArgument};
 
 use crate::commands::ports::PortsOptions;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -21,7 +23,7 @@ Exit status:
     0  it ended as asked: a signal, a duration, a number of packets
     1  an error, named on standard error: no such port, no rights, a port lost, …
     2  the command line is wrong
-    3  packets were lost or spoiled between emulated ports
+    3  packets were lost or spoiled: between emulated ports, or of those that a receiver follows
   101  a worker panicked (a mistake in Ringway); the ports were given back";
 
 const MAIN_EXAMPLES: &str = "\
@@ -58,6 +60,12 @@ pub enum Command {
     /// Forward every frame from each of two ports to the other
     #[command(after_help = format!("{}\n\n{EXIT_STATUS}", forward::EXAMPLES))]
     Forward(Box<ForwardOptions>),
+    /// Send packets of any shape, numbered and stamped
+    #[command(after_help = format!("{}\n\n{EXIT_STATUS}", traffic::GENERATE_EXAMPLES))]
+    Generate(Box<GenerateOptions>),
+    /// Find out what became of numbered packets, and how long they took
+    #[command(after_help = format!("{}\n\n{EXIT_STATUS}", traffic::RECEIVE_EXAMPLES))]
+    Receive(Box<ReceiveOptions>),
     /// List the ports that can be used, and why the others can't
     #[command(after_help = crate::commands::ports::EXAMPLES)]
     Ports(PortsOptions),

@@ -1,9 +1,11 @@
 //! The commands: what each does, with arguments in and an exit status out.
 
 pub mod forward;
+pub mod generate;
 pub mod model;
 mod needs;
 pub mod ports;
+pub mod receive;
 mod running;
 mod watcher;
 mod wire;
@@ -14,11 +16,16 @@ use crate::cli::{Command, CommandLine, ForwardOptions};
 use crate::output::console;
 use std::process::ExitCode;
 
+/// The exit status for packets lost where none may be.
+const LOST: u8 = 3;
+
 /// Does what the command line asks for.
 pub fn run(line: CommandLine) -> ExitCode {
     let result = match line.command {
         None => forward::run(&ForwardOptions::demonstration(line.demonstration)),
         Some(Command::Forward(options)) => forward::run(&options),
+        Some(Command::Generate(options)) => generate::run(&options),
+        Some(Command::Receive(options)) => receive::run(&options),
         Some(Command::Ports(options)) => ports::run(&options),
         Some(Command::Model(command)) => model::run(&command).map(|()| ExitCode::SUCCESS),
         Some(Command::Binding(command)) => Ok(command.run(&Context::new("ringway", Elevation::Tell))),

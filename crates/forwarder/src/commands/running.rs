@@ -8,7 +8,7 @@ use crate::cli::{EmulationArguments, RingOptions};
 use crate::engine::{Active, Promiscuity, Reception};
 use crate::machine::numa::{self, Placed};
 use crate::output::{Console, rates};
-use crate::ports::{EmulationOptions, OpenOptions};
+use crate::ports::{EmulationOptions, OpenOptions, Wiring};
 use crate::{Error, PortName};
 use ringway_dma::AddressSpace;
 use ringway_packet::Pool;
@@ -27,6 +27,7 @@ pub(super) fn open_options(
     rings: &RingOptions,
     buffers: u32,
     emulation: &EmulationArguments,
+    wiring: Wiring,
 ) -> Result<OpenOptions, Error> {
     let real = names.iter().find(|name| matches!(name, PortName::Pci(_)));
     if let (Some(option), Some(&port)) = (emulation.given(), real) {
@@ -37,7 +38,7 @@ pub(super) fn open_options(
         transmit_ring: rings.transmit(),
         ..PortOptions::default()
     };
-    let emulation = EmulationOptions { kinds: emulation.emulate.clone(), rate: emulation.rate };
+    let emulation = EmulationOptions { kinds: emulation.emulate.kinds.clone(), rate: emulation.rate, wiring };
     Ok(OpenOptions { port, buffers, buffer_size: rings.buffer_size, emulation })
 }
 

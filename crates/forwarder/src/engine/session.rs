@@ -8,7 +8,7 @@
 use super::shared::Event;
 use super::worker::Failure;
 use super::workers::{Ended, Workers};
-use ringway_port::{Error, Information, Port, Statistics};
+use ringway_port::{Error, Information, Link, Port, Statistics};
 use serde::Serialize;
 use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -83,6 +83,14 @@ impl Active {
     /// What doesn't change while the port is open.
     pub fn information(&self) -> &Information {
         self.control.information()
+    }
+
+    /// The link.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    pub fn link(&mut self) -> Result<Link, Error> {
+        self.control.link()
     }
 
     /// The counters as they are, or as they were when the device last answered.
