@@ -30,7 +30,42 @@ pub(super) const CASES: &[Case] = &[
         configuration: Configuration::Iommu39,
         run: refuses_an_address,
     },
+    Case {
+        name: "bind-refuses-the-route",
+        shows: "an interface that carries the default route is refused by name, and taken with --force",
+        configuration: Configuration::Iommu39,
+        run: refuses_the_default_route,
+    },
 ];
+
+fn refuses_the_default_route(machine: &mut Machine) -> Result<()> {
+    let interface = machine.check(&format!("interface_of {FIRST}"))?;
+    let interface = interface.trim();
+    // A route needs no address on the interface.
+    machine.check(&format!("ip link set {interface} up && ip route add default dev {interface}"))?;
+    let refused = machine.run(&format!("ringway bind {FIRST} {SECOND} --user {USER}"))?;
+    let state = machine.check(&format!("driver_of {FIRST}; driver_of {SECOND}; ip route show default"))?;
+    let forced =
+        machine.run(&format!("ringway bind {FIRST} --user {USER} --force && ringway unbind {FIRST}"))?;
+    for word in
+        [FIRST, interface, "carries the default route", &format!("ip link set {interface} down"), "--force"]
+    {
+        if refused.status != 1 || !refused.output.contains(word) {
+            bail!("expected {interface} to be refused for its default route, with {word:?}, saw {refused:?}");
+        }
+    }
+    if state != format!("virtio-pci\nvirtio-pci\ndefault dev {interface} scope link \n") {
+        bail!("expected nothing to change, saw {state:?}");
+    }
+    if forced.status != 0 {
+        bail!("expected --force to take it, saw {forced:?}");
+    }
+    // Up alone is no reason to refuse: nothing of the machine's is on it.
+    machine.check(&format!(
+        "ip link set $(interface_of {FIRST}) up && ringway bind {FIRST} --user {USER} && ringway unbind {FIRST}"
+    ))?;
+    Ok(())
+}
 
 fn bind_forward_unbind(machine: &mut Machine) -> Result<()> {
     machine.check(&format!("ringway bind {FIRST} {SECOND} --user {USER}"))?;

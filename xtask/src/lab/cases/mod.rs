@@ -4,8 +4,10 @@ mod binding;
 mod boot;
 mod bridge;
 mod confinement;
+mod doctor;
 mod forward;
 mod ixgbe_model;
+mod persist;
 mod ports;
 mod refusals;
 mod restart;
@@ -49,6 +51,8 @@ pub fn all() -> Vec<Case> {
         restart::CASES,
         ports::CASES,
         binding::CASES,
+        persist::CASES,
+        doctor::CASES,
         refusals::CASES,
         confinement::CASES,
     ]
