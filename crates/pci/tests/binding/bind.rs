@@ -219,7 +219,8 @@ fn a_module_that_cannot_be_loaded_is_reported_in_modprobes_words() {
     let error = bind(&fake, &for_ada(&["03:00.0"])).unwrap_err().to_string();
     assert_eq!(
         error,
-        "'load module vfio-pci' failed: modprobe: FATAL: Module vfio-pci not found. Nothing had been changed"
+        "module vfio-pci can't be loaded: modprobe: FATAL: Module vfio-pci not found. `ringway doctor` says what would help. \
+         Nothing had been changed"
     );
     fake.assert_as(&before, "");
 }
