@@ -107,7 +107,9 @@ enum Failure {
         command: String,
     },
     /// Sudo didn't start.
-    #[error("this needs root, and sudo can't be run ({source}): {command}")]
+    #[error(
+        "this needs root, and sudo can't be run ({source}): install it, or run this in a root shell: {command}"
+    )]
     NoSudo {
         /// The command that would do.
         command: String,
