@@ -27,6 +27,14 @@ pub enum Error {
         /// The port in software.
         emulated: PortName,
     },
+    /// An option of emulated ports, for a port that is none.
+    #[error("{option} is for emulated ports; what {port} receives comes from its wire: leave {option} out")]
+    OnlyEmulated {
+        /// The option.
+        option: &'static str,
+        /// The port.
+        port: PortName,
+    },
     /// The pool would starve the ports.
     #[error(
         "--pool {given} is too small: the receive rings alone hold {rings} buffers; give at least {least}, or smaller \
@@ -88,6 +96,9 @@ pub enum Error {
     /// The PCI function.
     #[error(transparent)]
     Pci(#[from] ringway_pci::Error),
+    /// The 82599 driver.
+    #[error(transparent)]
+    Ixgbe(#[from] ringway_ixgbe::Error),
     /// The virtio driver.
     #[error(transparent)]
     Virtio(#[from] ringway_virtio::Error),
@@ -131,6 +142,7 @@ impl Error {
             Self::SamePort(_)
             | Self::NoPorts
             | Self::Mixed { .. }
+            | Self::OnlyEmulated { .. }
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }
             | Self::SameCore(_)

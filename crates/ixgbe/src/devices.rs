@@ -83,9 +83,10 @@ const REFUSED: &[(u16, &str, &str)] = &[
     (0x10b6, "82598", "the 82598 has other registers; 82599, X540 and X550 work"),
 ];
 
-/// Whether this driver drives a device by its ids.
+/// Whether this driver knows a device by its ids: it drives it, or [`open`](crate::open) says what works instead.
 pub fn knows(vendor: u16, device: u16) -> bool {
-    vendor == VENDOR && DEVICES.iter().any(|known| known.id == device)
+    let driven = DEVICES.iter().map(|known| known.id);
+    vendor == VENDOR && driven.chain(REFUSED.iter().map(|(id, ..)| *id)).any(|id| id == device)
 }
 
 /// The device's entry.

@@ -73,6 +73,7 @@ impl Port for Control {
         let mut statistics = Statistics::default();
         statistics.receive = self.receive.iter().map(|counters| counters.read()).collect();
         statistics.transmit = self.transmit.iter().map(|counters| counters.read()).collect();
+        statistics.missed = Some(self.totals.missed());
         statistics.device = self.totals.named();
         Ok(statistics)
     }

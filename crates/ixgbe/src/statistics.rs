@@ -99,6 +99,12 @@ impl Totals {
         }
     }
 
+    /// Frames without a place to go: missed for want of room in the packet buffer, or dropped by their queue.
+    pub(crate) fn missed(&self) -> u64 {
+        let missed = COUNTERS.iter().zip(self.sums).find(|(counter, _)| counter.name == "MPC");
+        missed.map_or(0, |(_, sum)| sum).wrapping_add(self.queue_drops)
+    }
+
     /// The sums under the datasheet's names.
     pub(crate) fn named(&self) -> Vec<(&'static str, u64)> {
         let named = COUNTERS.iter().zip(self.sums).map(|(counter, sum)| (counter.name, sum));

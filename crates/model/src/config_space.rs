@@ -212,6 +212,15 @@ impl ConfigSpace {
     }
 }
 
+/// What is read where nothing answers.
+pub(crate) fn ones(width: Width) -> u32 {
+    match width {
+        Width::Byte => 0xff,
+        Width::Word => 0xffff,
+        Width::Double => u32::MAX,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@
 //!
 //! A handle is stepped by hand ([`Handle::step`](virtio::Handle::step): one thread, no system call but the signalling
 //! of interrupts, the same result each time), or runs on a thread ([`Handle::run`](virtio::Handle::run),
-//! [`run_together`](virtio::run_together)). The device reaches memory through [`ringway_dma::DeviceView`] only, which
+//! [`run_together`]). The device reaches memory through [`ringway_dma::DeviceView`] only, which
 //! refuses what is neither ring memory nor a lent buffer: a driver's wrong address is a [`Violation`], not a crash.
 //!
 //! What a driver does against the rules is kept for a test to read
@@ -96,11 +96,14 @@
 mod config_space;
 mod interrupts;
 pub mod ixgbe;
+mod running;
 pub mod traffic;
 #[cfg(feature = "vfio-user")]
 pub mod vfio_user;
 pub mod virtio;
 pub mod wire;
+
+pub use running::{Device, Running, RunningGroup, run_together};
 
 /// Accesses to memory that belong together.
 type Memory<'a> = ringway_dma::Burst<'a>;

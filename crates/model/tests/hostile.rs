@@ -5,7 +5,8 @@
 mod driver;
 
 use driver::{Driver, INDIRECT, NEXT, Queue, WRITE, device, frame};
-use ringway_model::virtio::{Features, Handle, Options, Order, run_together};
+use ringway_model::run_together;
+use ringway_model::virtio::{Features, Handle, Options, Order};
 use ringway_model::wire::channel;
 use ringway_pci::{Function, Width};
 use std::time::{Duration, Instant};

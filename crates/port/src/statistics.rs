@@ -117,6 +117,8 @@ pub struct Statistics {
     pub receive: Vec<ReceiveStatistics>,
     /// A reading a transmit queue.
     pub transmit: Vec<TransmitStatistics>,
+    /// Frames that the device had no receive buffer for, and dropped. `None`: it doesn't count them.
+    pub missed: Option<u64>,
     /// What the device itself counts, under the names of its datasheet or specification.
     pub device: Vec<(&'static str, u64)>,
 }

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{Rig, batch_of, frame, number, rings, without};
-use ringway_model::virtio::{Features, Options, run_together};
+use ringway_model::run_together;
+use ringway_model::virtio::{Features, Options};
 use ringway_model::wire::channel;
 use ringway_packet::Batch;
 use ringway_port::{PortOptions, ReceiveQueue, TransmitQueue};

@@ -16,6 +16,8 @@ use super::wire::Wire;
 
 /// To the first sign of life of a server.
 const START: Duration = Duration::from_secs(20);
+/// From here on the Ethernet addresses of cards without a wire are counted.
+const WITHOUT_WIRE: usize = 0x80;
 
 /// A served card.
 #[derive(Debug)]
@@ -29,6 +31,13 @@ impl Card {
     /// Where QEMU finds it.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Ends the server at once: the guest's card is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill the server of a card")?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// What the server has said so far.
@@ -75,7 +84,7 @@ pub fn start(plan: &Plan, configuration: Configuration, wires: &[Wire], name: &s
             "--device",
             served.device,
             "--mac",
-            &guest_address(index),
+            &guest_address(served.wire.unwrap_or(WITHOUT_WIRE + index)),
             "--socket",
         ]);
         command.arg(&socket).stdout(output.try_clone()?).stderr(output);

@@ -16,8 +16,10 @@ pub enum Configuration {
     NoIommu,
     /// Emulated 82599s on both wires, an X540 and an X550 on none; no IOMMU.
     Emulated,
-    /// Emulated 82599s on both wires, behind an IOMMU 48 bits wide.
+    /// Behind an IOMMU 48 bits wide: emulated 82599s on two wires, a virtio NIC on a third, an X540 and an X550.
     EmulatedIommu,
+    /// Behind an IOMMU 48 bits wide: two emulated 82599s, one of which is taken away.
+    EmulatedLost,
     /// A small Debian machine: its own udev, kmod, PAM, su and sudo. An IOMMU 48 bits wide, two NICs on wires,
     /// [`THIRD`] and [`DEBIAN_GROUPED`].
     Debian,
@@ -43,6 +45,12 @@ pub const NOT_A_NIC: &str = "0000:06:00.0";
 pub const PLAIN: &str = "0000:07:00.0";
 /// The wire on [`PLAIN`].
 pub const PLAIN_WIRE: usize = 2;
+/// The virtio NIC beside emulated 82599s, on the wire [`BESIDE_WIRE`].
+pub const BESIDE: &str = "0000:03:00.0";
+/// The wire on [`BESIDE`].
+pub const BESIDE_WIRE: usize = 2;
+/// The emulated X540 and X550, behind an IOMMU.
+pub const COPPER: [&str; 2] = ["0000:04:00.0", "0000:05:00.0"];
 /// An address with nothing there.
 pub const NOTHING: &str = "0000:1f:00.0";
 /// Two virtio NICs behind a conventional PCI bridge: one IOMMU group.
@@ -81,7 +89,7 @@ impl Configuration {
     pub fn address_bits(self) -> Option<u32> {
         match self {
             Self::Iommu39 => Some(39),
-            Self::Iommu48 | Self::EmulatedIommu | Self::Debian => Some(48),
+            Self::Iommu48 | Self::EmulatedIommu | Self::EmulatedLost | Self::Debian => Some(48),
             Self::NoIommu | Self::Emulated => None,
         }
     }
@@ -177,7 +185,16 @@ impl Configuration {
                     served("x550", None),
                 ];
             }
-            Self::EmulatedIommu => return vec![served("82599", Some(0)), served("82599-kx4", Some(1))],
+            Self::EmulatedIommu => {
+                return vec![
+                    served("82599", Some(0)),
+                    served("82599-kx4", Some(1)),
+                    Device::Wired(BESIDE_WIRE, ""),
+                    served("x540", None),
+                    served("x550", None),
+                ];
+            }
+            Self::EmulatedLost => return vec![served("82599", Some(0)), served("82599", Some(1))],
             Self::Iommu39 | Self::Iommu48 | Self::NoIommu | Self::Debian => {}
         }
         let mut layout = vec![Device::Wired(0, ""), Device::Wired(1, "")];
@@ -215,6 +232,7 @@ impl fmt::Display for Configuration {
             Self::NoIommu => "no-iommu",
             Self::Emulated => "emulated",
             Self::EmulatedIommu => "emulated-iommu",
+            Self::EmulatedLost => "emulated-lost",
             Self::Debian => "debian",
         })
     }

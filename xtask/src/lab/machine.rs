@@ -66,7 +66,7 @@ pub struct Machine {
     broken: bool,
     _deadline: Sender<()>,
     /// The processes that play cards: they end after QEMU.
-    _cards: Vec<Card>,
+    cards: Vec<Card>,
 }
 
 impl Machine {
@@ -150,7 +150,7 @@ impl Machine {
             console,
             broken: false,
             _deadline: deadline,
-            _cards: cards,
+            cards,
         };
         if let Err(error) = machine.control.wait_ready(BOOT) {
             let console = machine.console_tail(30);
@@ -201,6 +201,13 @@ impl Machine {
     /// The wire at that place.
     pub fn wire(&self, index: usize) -> Result<&Wire> {
         self.wires.get(index).ok_or_else(|| anyhow!("the guest has no wire {index}"))
+    }
+
+    /// Takes away the card that is served at that place: from now on it reads all ones.
+    pub fn lose_card(&mut self, index: usize) -> Result<()> {
+        let card =
+            self.cards.get_mut(index).ok_or_else(|| anyhow!("the guest has no served card {index}"))?;
+        card.kill()
     }
 
     /// Whether the guest still takes commands.

@@ -3,6 +3,7 @@
 use super::values::{self, PerPort};
 use crate::PortName;
 use crate::engine::{Touch, WhenFull};
+use crate::ports::Kind;
 use clap::{Args, ValueEnum};
 use ringway_dma::BufferSize;
 use std::time::Duration;
@@ -12,6 +13,7 @@ Examples:
   ringway forward 0000:03:00.0 0000:03:00.1 --cores 2,3
   ringway forward 03:00.0 03:00.1 --duration 60 --json > result.json
   ringway forward emulated:0 emulated:1
+  ringway forward emulated:0 emulated:1 --rate 500kpps --emulate 82599,virtio-net
 
 A card is bound once, as root, with `ringway bind ADDRESS`; forwarding needs no root after that.";
 
@@ -36,7 +38,8 @@ pub struct ForwardOptions {
     /// write one (byte 48, as ixy's forwarder does: this changes packets); or nothing
     #[arg(long, value_enum, default_value_t = Retouch::Read)]
     pub touch: Retouch,
-    /// What happens to packets that the other port's ring has no room for [default: drop; wait between emulated ports]
+    /// What happens to packets that the other port's ring has no room for [default: drop; wait between
+    /// emulated ports whose sources wait too]
     #[arg(long, value_enum)]
     pub when_full: Option<WhenFullArgument>,
     /// Write the sending port's own address into each frame as its source
@@ -54,9 +57,32 @@ pub struct ForwardOptions {
     /// End when this many packets are forwarded, both directions together
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub packets: Option<u64>,
+    /// What emulated ports are.
+    #[command(flatten)]
+    pub emulation: EmulationArguments,
     /// What is printed, and how.
     #[command(flatten)]
     pub output: OutputOptions,
+}
+
+/// What emulated ports are.
+#[derive(Args, Clone, Debug)]
+pub struct EmulationArguments {
+    /// Packets that each emulated source makes, whether there is room for them or not: 500kpps, 2Mpps, 2.5Gbit/s (on
+    /// the wire). What finds no room is lost and counted [default: a source waits for room, and nothing is lost]
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    pub rate: Option<f64>,
+    /// What emulated ports are: 82599, 82599-kx4, x540, x550 or virtio-net; one for both ports, or one for each
+    #[arg(long, value_name = "DEVICE[,DEVICE]", value_delimiter = ',', num_args = 1..=2, value_parser = values::device)]
+    pub emulate: Vec<Kind>,
+}
+
+impl EmulationArguments {
+    /// The option that was given, if one was.
+    pub fn given(&self) -> Option<&'static str> {
+        let emulate = (!self.emulate.is_empty()).then_some("--emulate");
+        self.rate.map(|_| "--rate").or(emulate)
+    }
 }
 
 /// Rings and packet memory.
@@ -97,7 +123,7 @@ pub struct OutputOptions {
 }
 
 /// The options of the demonstration.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct DemonstrationOptions {
     /// How long to forward: seconds, or with a unit (250ms, 5m)
     #[arg(long, value_name = "TIME", default_value = "5", value_parser = values::time)]
@@ -105,6 +131,9 @@ pub struct DemonstrationOptions {
     /// End when this many packets are forwarded
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub packets: Option<u64>,
+    /// What emulated ports are.
+    #[command(flatten)]
+    pub emulation: EmulationArguments,
     /// What is printed, and how.
     #[command(flatten)]
     pub output: OutputOptions,
@@ -186,6 +215,7 @@ impl ForwardOptions {
             destination_mac: None,
             duration: Some(options.duration),
             packets: options.packets,
+            emulation: options.emulation,
             output: options.output,
         }
     }

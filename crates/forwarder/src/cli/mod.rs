@@ -7,7 +7,8 @@ mod forward;
 mod values;
 
 pub use forward::{
-    DemonstrationOptions, ForwardOptions, OutputOptions, Retouch, RingOptions, WhenFullArgument,
+    DemonstrationOptions, EmulationArguments, ForwardOptions, OutputOptions, Retouch, RingOptions,
+    WhenFullArgument,
 };
 pub use values::PerPort;
 
@@ -20,7 +21,7 @@ Exit status:
     0  it ended as asked: a signal, a duration, a number of packets
     1  an error, named on standard error: no such port, no rights, a port lost, …
     2  the command line is wrong
-    3  packets were lost between emulated ports, where none may be
+    3  packets were lost or spoiled between emulated ports
   101  a worker panicked (a mistake in Ringway); the ports were given back";
 
 const MAIN_EXAMPLES: &str = "\

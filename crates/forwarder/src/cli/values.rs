@@ -1,5 +1,8 @@
 //! Values on the command line that need a closer look.
 
+use crate::output::rates;
+use crate::ports::Kind;
+use clap::ValueEnum;
 use ringway_dma::BufferSize;
 use ringway_port::MacAddress;
 use std::time::Duration;
@@ -45,6 +48,37 @@ pub(super) fn buffer_size(text: &str) -> Result<BufferSize, String> {
         .into_iter()
         .find(|size| size.bytes().to_string() == text)
         .ok_or_else(|| "a buffer has 2048 or 4096 bytes".to_owned())
+}
+
+/// A number of packets a second above zero: pps, kpps, Mpps, or Gbit/s and Mbit/s of 64-byte packets on the wire.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let split = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "pps" => 1.0,
+        "k" | "kpps" => 1e3,
+        "m" | "mpps" => 1e6,
+        "mbit/s" => 1e6 / rates::SMALLEST_BITS,
+        "gbit/s" => 1e9 / rates::SMALLEST_BITS,
+        _ => f64::NAN,
+    };
+    let rate = number.parse::<f64>().ok().map(|number| number * factor);
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "write a rate with its unit: 1000pps, 500kpps, 2Mpps, 2.5Gbit/s".to_owned())
+}
+
+/// What an emulated port is.
+pub(super) fn device(text: &str) -> Result<Kind, String> {
+    use crate::commands::model::Device;
+    if text == "virtio-net" {
+        return Ok(Kind::VirtioNet);
+    }
+    let known = Device::from_str(text, false).map(|device| Kind::Ixgbe(device.into()));
+    known.map_err(|_| {
+        let names = Device::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
+        format!("there are {} and virtio-net", names.join(", "))
+    })
 }
 
 /// An address for what the first port sends, and one for what the second sends.

@@ -11,7 +11,7 @@ use crate::machine::{cpu, signals::Signals};
 use crate::output::live::Live;
 use crate::output::summary::Summary;
 use crate::output::{Console, rates};
-use crate::ports::{self, Emulation, OpenOptions, OpenPorts};
+use crate::ports::{self, Emulation, EmulationOptions, OpenOptions, OpenPorts};
 use crate::{Error, PortName};
 use ringway_dma::AddressSpace;
 use ringway_packet::Pool;
@@ -46,7 +46,15 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
 
     let names = [options.a, options.b];
-    let open = OpenOptions { port: port_options(options), buffers, buffer_size: options.rings.buffer_size };
+    check_emulation(options, &names)?;
+    let emulation =
+        EmulationOptions { kinds: options.emulation.emulate.clone(), rate: options.emulation.rate };
+    let open = OpenOptions {
+        port: port_options(options),
+        buffers,
+        buffer_size: options.rings.buffer_size,
+        emulation,
+    };
     let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
     if emulation.is_some() {
         console.note(EMULATED);
@@ -89,6 +97,9 @@ impl Run<'_> {
         let Self { options, console, program, emulation, events, receiver } = self;
         let (directions, targets) = directions(queues, &rewrites(options, information));
         let workers = Workers::start(directions, &engine_options(options), &events).map_err(Error::System)?;
+        if let Some(emulation) = &emulation {
+            emulation.start_sources();
+        }
         let forwarding = Instant::now();
         console.note(format_args!(
             "forwarding between {} and {}; {}",
@@ -127,6 +138,14 @@ fn conclude(
     Ok(if summary.is_lossless() { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
 }
 
+fn check_emulation(options: &ForwardOptions, names: &[PortName]) -> Result<(), Error> {
+    let real = names.iter().find(|name| matches!(name, PortName::Pci(_)));
+    match (options.emulation.given(), real) {
+        (Some(option), Some(&port)) => Err(Error::OnlyEmulated { option, port }),
+        _ => Ok(()),
+    }
+}
+
 fn check_cores(cores: &[usize]) -> Result<(), Error> {
     const DIRECTIONS: usize = 2;
     if cores.len() > DIRECTIONS {
@@ -152,7 +171,7 @@ fn port_options(options: &ForwardOptions) -> PortOptions {
 fn engine_options(options: &ForwardOptions) -> Options {
     // An emulated source waits for room, so between emulated ports nothing needs to be dropped.
     let usual = match (options.a, options.b) {
-        (PortName::Emulated(_), PortName::Emulated(_)) => WhenFull::Wait,
+        (PortName::Emulated(_), PortName::Emulated(_)) if options.emulation.rate.is_none() => WhenFull::Wait,
         _ => WhenFull::Drop,
     };
     Options {

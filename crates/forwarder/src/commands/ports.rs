@@ -76,10 +76,10 @@ fn listed(function: &FunctionStatus) -> Listed {
 fn emulated() -> Listed {
     Listed {
         name: "emulated:0".to_owned(),
-        driver: Some("virtio-net"),
+        driver: Some("ixgbe"),
         usable: true,
         reason: None,
-        description: "a network card in software, with a source of packets; emulated:1, … are more of them"
+        description: "an 82599 in software, with a source of packets; emulated:1, … are more of them"
             .to_owned(),
     }
 }
@@ -120,7 +120,7 @@ mod tests {
             description: "8086:10fb".to_owned(),
         };
         let text = text(&Listing { ports: vec![refused, emulated()] });
-        assert!(text.contains("0000:03:00.0  none        no      8086:10fb\n"), "{text}");
+        assert!(text.contains("0000:03:00.0  none    no      8086:10fb\n"), "{text}");
         assert!(text.ends_with("\n0000:03:00.0: ixgbe has it: sudo ringway bind 0000:03:00.0\n"), "{text}");
     }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// IEEE 802.3, sections 4.2.7 and 4.4.2) and the frame check sequence (4). As ixy and MoonGen count.
 const FRAMING: u64 = 24;
 
+/// The smallest frame on the wire, framing and all, in bits.
+pub const SMALLEST_BITS: f64 = 84.0 * 8.0;
+
 /// Packets and bits per second on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rate {

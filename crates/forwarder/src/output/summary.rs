@@ -25,6 +25,8 @@ pub struct Summary {
     pub stopped_by: StoppedBy,
     /// Streams whose packets were counted and checked from end to end: those of emulated ports.
     pub streams: Vec<Stream>,
+    /// Packets a second that each emulated source made, whether there was room or not; null where they wait for room.
+    pub offered: Option<f64>,
     /// What the driver did against the specification, as the emulated ports saw it.
     pub violations: Vec<String>,
     /// What went wrong.
@@ -44,6 +46,8 @@ pub struct PortSummary {
     pub received_packets: u64,
     /// Their bytes.
     pub received_bytes: u64,
+    /// Packets that the device had no receive buffer for; null where it doesn't count them.
+    pub missed: Option<u64>,
     /// Packets dropped because what the device said of them was wrong.
     pub receive_errors: u64,
     /// Rounds in which packets waited for a free buffer.
@@ -78,6 +82,7 @@ impl Summary {
                     mac: information.mac.to_string(),
                     received_packets: received.packets,
                     received_bytes: received.bytes,
+                    missed: port.statistics.missed,
                     receive_errors: received.errors,
                     starved: received.starved,
                     sent_packets: sent.packets,
@@ -99,6 +104,7 @@ impl Summary {
             forwarded: outcome.last.forwarded,
             stopped_by: outcome.stopped_by,
             streams: emulation.map(Emulation::streams).unwrap_or_default(),
+            offered: emulation.and_then(Emulation::rate),
             violations: emulation.map(Emulation::violations).unwrap_or_default(),
             errors: outcome.failures.iter().map(ToString::to_string).collect(),
         }
@@ -115,6 +121,7 @@ impl Summary {
         let mut table = Table::new(&[
             "port",
             "received",
+            "missed",
             "receive errors",
             "starved",
             "sent",
@@ -123,8 +130,8 @@ impl Summary {
             "unsent",
         ]);
         for port in &self.ports {
+            let missed = port.missed.map_or_else(|| "-".to_owned(), grouped);
             let numbers = [
-                port.received_packets,
                 port.receive_errors,
                 port.starved,
                 port.sent_packets,
@@ -132,7 +139,8 @@ impl Summary {
                 port.dropped,
                 port.unsent,
             ];
-            table.row([port.name.clone()].into_iter().chain(numbers.map(grouped)).collect());
+            let first = [port.name.clone(), grouped(port.received_packets), missed];
+            table.row(first.into_iter().chain(numbers.map(grouped)).collect());
         }
         let sent_bytes = self.ports.iter().map(|port| port.sent_bytes).fold(0, u64::saturating_add);
         let time = Duration::try_from_secs_f64(self.seconds).unwrap_or_default();
@@ -154,6 +162,24 @@ impl Summary {
             text.push_str(&self.streams_text());
         }
         text
+    }
+
+    /// Of sources that don't wait: how much was lost, and where.
+    fn loss_text(&self, offered: f64) -> String {
+        let sum = |of: &dyn Fn(&Stream) -> u64| self.streams.iter().map(of).fold(0, u64::saturating_add);
+        let (sent, lost) = (sum(&|stream| stream.sent), sum(&|stream| stream.lost));
+        let missed = self.ports.iter().filter_map(|port| port.missed).fold(0, u64::saturating_add);
+        let full = self.ports.iter().map(|port| port.dropped).fold(0, u64::saturating_add);
+        format!(
+            "{} of {} packets were lost ({:.3} %) at {:.3} Mpps from each source: {} missed by the cards, which had no \
+             receive buffer, {} dropped at full transmit rings; those that arrived came once, whole and in order\n",
+            grouped(lost),
+            grouped(sent),
+            lost as f64 * 100.0 / sent.max(1) as f64,
+            offered / 1e6,
+            grouped(missed),
+            grouped(full),
+        )
     }
 
     fn streams_text(&self) -> String {
@@ -182,12 +208,16 @@ impl Summary {
         }
         let under_way = self.streams.iter().any(|stream| stream.under_way > 0);
         let mut text = table.render();
-        text.push_str(match (self.streams.iter().all(Stream::is_whole), under_way) {
-            (true, false) => "every packet arrived, once, whole and in order\n",
-            (true, true) => {
+        let whole = self.streams.iter().all(Stream::is_whole);
+        let sound = self.streams.iter().all(Stream::is_sound);
+        text.push_str(&match (whole, sound, self.offered) {
+            (true, ..) if under_way => {
                 "every packet arrived, once, whole and in order, but for those under way at the end\n"
+                    .to_owned()
             }
-            (false, _) => "PACKETS WERE LOST OR SPOILED\n",
+            (true, ..) => "every packet arrived, once, whole and in order\n".to_owned(),
+            (false, true, Some(offered)) => self.loss_text(offered),
+            _ => "PACKETS WERE LOST OR SPOILED\n".to_owned(),
         });
         for violation in &self.violations {
             // Writing to a string doesn't fail.

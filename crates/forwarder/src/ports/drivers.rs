@@ -11,7 +11,11 @@ use ringway_port::{Opened, PortOptions};
 /// The driver that takes a device, by the device's ids. A driver also takes what it refuses later with a better
 /// reason than that nobody knows it.
 pub fn driver_for(vendor: u16, device: u16) -> Option<&'static str> {
-    ringway_virtio::knows(vendor, device).then_some("virtio-net")
+    if ringway_ixgbe::knows(vendor, device) {
+        Some("ixgbe")
+    } else {
+        ringway_virtio::knows(vendor, device).then_some("virtio-net")
+    }
 }
 
 /// That nothing drives `name`, and what would be driven.
@@ -30,6 +34,7 @@ pub fn no_driver(name: &str, vendor: u16, device: u16) -> Error {
 pub fn open(function: Function, pool: &Pool, options: &PortOptions) -> Result<Opened, Error> {
     let identity = function.identity();
     match driver_for(identity.vendor, identity.device) {
+        Some("ixgbe") => Ok(ringway_ixgbe::open(function, pool, options)?),
         Some("virtio-net") => Ok(ringway_virtio::open(function, pool, options)?),
         _ => Err(no_driver(&identity.name, identity.vendor, identity.device)),
     }

@@ -9,7 +9,7 @@ pub mod drivers;
 mod emulated;
 mod hardware;
 
-pub use emulated::{Emulation, Stream};
+pub use emulated::{Emulation, EmulationOptions, Kind, Stream};
 
 use crate::{Error, PortName};
 use ringway_dma::{AddressSpace, BufferSize, Placement};
@@ -25,6 +25,8 @@ pub struct OpenOptions {
     pub buffers: u32,
     /// The size of each buffer.
     pub buffer_size: BufferSize,
+    /// What emulated ports are.
+    pub emulation: EmulationOptions,
 }
 
 /// Open ports and what they stand on. Dropped in this order.

@@ -9,6 +9,7 @@ use super::handle::Handle;
 use super::options::Options;
 use super::receive::Delivery;
 use super::registers::{BAR_BYTES, RDT, TDT, receive_queue, transmit_queue};
+use crate::config_space::ones;
 #[cfg(feature = "vfio-user")]
 use crate::vfio_user::Wants;
 use crate::wire::{MAXIMUM_FRAME, Wire};
@@ -32,12 +33,17 @@ pub(crate) struct Device {
     /// The frame that is being received, and its length while it waits for room.
     frame: Box<[u8]>,
     waiting: Option<usize>,
+    /// Pulled out of its slot.
+    pub(crate) gone: bool,
 }
 
 impl Device {
     /// One turn: sends what is to be sent, receives what has come, tells of both. Returns frames moved. With a clock,
     /// interrupts are moderated.
     pub(crate) fn turn(&mut self, wire: &mut dyn Wire, clock: bool) -> usize {
+        if self.gone {
+            return 0;
+        }
         let mut moved = 0usize;
         if let (Some(view), true) = (&mut self.view, self.core.bus_master) {
             moved = self.core.transmit(&mut view.burst(), wire);
@@ -83,13 +89,21 @@ impl Device {
     /// A frame past the wire. Whether it was taken.
     pub(crate) fn inject(&mut self, frame: &[u8]) -> bool {
         let Some(view) = &mut self.view else { return false };
-        let taken =
-            self.core.receiving && self.core.receive(&mut view.burst(), frame, true) != Delivery::NoRoom;
+        let taken = self.core.receiving
+            && !self.gone
+            && self.core.receive(&mut view.burst(), frame, true) != Delivery::NoRoom;
         self.core.interrupts.flush(self.core.bus_master, None);
         taken
     }
 
+    pub(crate) fn config_read(&self, offset: u16, width: Width) -> u32 {
+        if self.gone { ones(width) } else { self.config.read(offset, width) }
+    }
+
     pub(crate) fn config_write(&mut self, offset: u16, width: Width, value: u32) {
+        if self.gone {
+            return;
+        }
         if self.config.write(offset, width, value).reset {
             self.function_reset();
         }
@@ -134,7 +148,7 @@ impl Shared {
             core.transmit.iter().map(|queue| Arc::clone(&queue.tail)).collect(),
         ];
         let frame = vec![0; MAXIMUM_FRAME].into_boxed_slice();
-        let device = Mutex::new(Device { core, config, view, frame, waiting: None });
+        let device = Mutex::new(Device { core, config, view, frame, waiting: None, gone: false });
         Arc::new(Self { device, waiting: AtomicU32::new(0), identity, tails })
     }
 
@@ -176,7 +190,7 @@ impl Backend for Function {
     }
 
     fn config_read(&self, offset: u16, width: Width) -> Result<u32, Error> {
-        Ok(self.shared.lock().config.read(offset, width))
+        Ok(self.shared.lock().config_read(offset, width))
     }
 
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<(), Error> {
@@ -204,13 +218,20 @@ impl Backend for Function {
             });
         }
         let mut device = self.shared.lock();
+        if device.gone {
+            return Ok(());
+        }
         device.core.interrupts.disconnect();
         device.core.interrupts.connect(0, vectors.iter().cloned().map(Some));
         Ok(())
     }
 
     fn reset(&self) -> Result<bool, Error> {
-        self.shared.lock().function_reset();
+        let mut device = self.shared.lock();
+        if device.gone {
+            return Ok(false);
+        }
+        device.function_reset();
         Ok(true)
     }
 }
@@ -226,7 +247,11 @@ impl Bar0 {
     fn word(&self, offset: u64, bytes: u64) -> Option<u32> {
         let inside = offset.is_multiple_of(bytes) && offset < u64::from(BAR_BYTES);
         let offset = u32::try_from(offset).ok().filter(|_| inside)?;
-        let word = self.shared.lock().core.read(offset & !3);
+        let mut device = self.shared.lock();
+        if device.gone {
+            return None;
+        }
+        let word = device.core.read(offset & !3);
         Some(word >> ((offset & 3).wrapping_mul(8)))
     }
 }
@@ -258,7 +283,10 @@ impl Registers for Bar0 {
             && let Ok(offset) = u32::try_from(offset)
             && offset < BAR_BYTES
         {
-            self.shared.lock().core.write(offset, value);
+            let mut device = self.shared.lock();
+            if !device.gone {
+                device.core.write(offset, value);
+            }
         }
     }
 

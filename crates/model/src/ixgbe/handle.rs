@@ -1,18 +1,10 @@
 //! The device's other half: what steps it, and the wire that it is plugged into.
 
 use super::front::Shared;
+use crate::running::{Device, Running};
 use crate::wire::{Held, Wire};
 use ringway_dma::Fault;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// Rounds without work before the thread lets others run, and before it sleeps for a moment.
-const SPIN: u32 = 200;
-const SLEEP: u32 = 50_000;
-const NAP: Duration = Duration::from_micros(50);
+use std::sync::Arc;
 
 /// A device in the hands of whoever plays its part: a test, a thread, a server.
 #[derive(Debug)]
@@ -88,9 +80,19 @@ impl Handle {
     }
 
     /// Runs the device on a thread of its own.
-    pub fn run(self) -> Running {
+    pub fn run(self) -> Running<Self> {
         let spare = Self::new(Arc::clone(&self.shared));
-        Running { group: run_together(vec![self]), spare }
+        Running::new(self, spare)
+    }
+}
+
+impl Device for Handle {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn turn(&mut self) -> usize {
+        self.round(true)
     }
 }
 
@@ -121,102 +123,21 @@ impl Monitor {
         self.shared.lock().core.set_link(up);
     }
 
+    /// Pulls the function out: registers and configuration space read all ones, memory is not accessed any more, no
+    /// interrupt comes.
+    pub fn remove(&self) {
+        self.shared.lock().gone = true;
+    }
+
+    /// Puts it back, as it is after power-up.
+    pub fn insert(&self) {
+        let mut device = self.shared.lock();
+        device.gone = false;
+        device.function_reset();
+    }
+
     /// Puts a module into the cage or takes it out; nothing on a controller without a cage.
     pub fn set_module(&self, present: bool) {
         self.shared.lock().core.set_module(present);
-    }
-}
-
-/// Several devices on one thread, each stepped in turn, until [`stop`](Self::stop) or drop.
-#[derive(Debug)]
-pub struct RunningGroup {
-    stop: Arc<AtomicBool>,
-    /// Filled also when the thread could not start.
-    devices: Arc<Mutex<Vec<Handle>>>,
-    thread: Option<JoinHandle<()>>,
-    error: Option<io::Error>,
-}
-
-/// Runs devices on one thread: for two ports of one program on a machine with two processors, say.
-pub fn run_together(devices: Vec<Handle>) -> RunningGroup {
-    let name = devices.first().map_or("model", Handle::name).to_owned();
-    let stop = Arc::new(AtomicBool::new(false));
-    let devices = Arc::new(Mutex::new(devices));
-    let spawned = std::thread::Builder::new().name(name).spawn({
-        let (stop, devices) = (Arc::clone(&stop), Arc::clone(&devices));
-        move || {
-            // The thread has the devices for as long as it runs.
-            let mut devices = devices.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut devices, &stop);
-        }
-    });
-    let (thread, error) = match spawned {
-        Ok(thread) => (Some(thread), None),
-        Err(error) => (None, Some(error)),
-    };
-    RunningGroup { stop, devices, thread, error }
-}
-
-fn work(devices: &mut [Handle], stop: &AtomicBool) {
-    let mut idle = 0u32;
-    while !stop.load(Ordering::Relaxed) {
-        let moved = devices.iter_mut().fold(0usize, |moved, device| moved.wrapping_add(device.round(true)));
-        if moved > 0 {
-            idle = 0;
-            continue;
-        }
-        idle = idle.saturating_add(1);
-        match idle {
-            ..SPIN => std::hint::spin_loop(),
-            SPIN..SLEEP => std::thread::yield_now(),
-            _ => std::thread::sleep(NAP),
-        }
-    }
-}
-
-impl RunningGroup {
-    /// Why no thread runs, when the system gave none. The devices then stand still.
-    pub fn error(&self) -> Option<&io::Error> {
-        self.error.as_ref()
-    }
-
-    /// Ends the thread and gives the devices back, in their order.
-    pub fn stop(mut self) -> Vec<Handle> {
-        self.end();
-        std::mem::take(&mut self.devices.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn end(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic of a wire ends the thread; the devices are there all the same.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for RunningGroup {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// A device on a thread of its own, until [`stop`](Self::stop) or drop.
-#[derive(Debug)]
-pub struct Running {
-    group: RunningGroup,
-    /// What `stop` falls back on: it never comes to that, a group gives back what it was given.
-    spare: Handle,
-}
-
-impl Running {
-    /// Why no thread runs, when the system gave none. The device then stands still.
-    pub fn error(&self) -> Option<&io::Error> {
-        self.group.error()
-    }
-
-    /// Ends the thread and gives the device back.
-    pub fn stop(self) -> Handle {
-        self.group.stop().pop().unwrap_or(self.spare)
     }
 }

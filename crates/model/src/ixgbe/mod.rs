@@ -40,7 +40,7 @@ pub(crate) use config::{CONFIG_BYTES, MSIX_BYTES, VECTORS};
 pub use front::Ixgbe;
 #[cfg(feature = "vfio-user")]
 pub(crate) use front::Shared;
-pub use handle::{Handle, Monitor, Running, RunningGroup, run_together};
+pub use handle::{Handle, Monitor};
 pub use options::{LinkSpeed, Options, Personality};
 #[cfg(feature = "vfio-user")]
 pub(crate) use registers::BAR_BYTES;

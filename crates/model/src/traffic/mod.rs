@@ -34,6 +34,8 @@ pub struct TrafficOptions {
     pub rate: Option<f64>,
     /// How many frames in all. `None`: no end.
     pub limit: Option<u64>,
+    /// Whether the first frame waits for [`TrafficMonitor::start`].
+    pub held: bool,
     /// The Ethernet address that frames come from.
     pub source: [u8; 6],
     /// The Ethernet address that frames go to.
@@ -47,6 +49,7 @@ impl Default for TrafficOptions {
             flows: 1,
             rate: None,
             limit: None,
+            held: false,
             source: [0x02, 0, 0, 0, 0xff, 0x01],
             destination: [0x02, 0, 0, 0, 0, 0x01],
         }
@@ -113,6 +116,7 @@ impl Traffic {
     /// A source as `options` say, and a sink for any source's frames.
     pub fn new(options: &TrafficOptions) -> (Self, TrafficMonitor) {
         let shared = Arc::new(Shared::default());
+        shared.stop.store(options.held, Ordering::Relaxed);
         let monitor = TrafficMonitor { shared: Arc::clone(&shared) };
         (Self { source: Source::new(options), sink: Sink::new(), shared }, monitor)
     }
@@ -184,6 +188,11 @@ impl TrafficMonitor {
             corrupted,
             foreign,
         }
+    }
+
+    /// Begins to make frames, or goes on. A source with a rate doesn't make up for the time that it stood still.
+    pub fn start(&self) {
+        self.shared.stop.store(false, Ordering::Relaxed);
     }
 
     /// Makes no further frames; those under way still arrive.

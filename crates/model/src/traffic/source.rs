@@ -14,7 +14,8 @@ pub struct Source {
     sent: u64,
     limit: u64,
     rate: Option<f64>,
-    start: Option<Instant>,
+    /// When it began or went on, and what it had made by then.
+    start: Option<(Instant, u64)>,
     /// Frames that are due by the clock.
     due: u64,
     stopped: bool,
@@ -39,8 +40,12 @@ impl Source {
     /// Looks at the clock, if frames are made by it.
     pub fn tick(&mut self) {
         if let Some(rate) = self.rate {
-            let start = *self.start.get_or_insert_with(Instant::now);
-            self.due = (start.elapsed().as_secs_f64() * rate) as u64;
+            if self.stopped {
+                self.start = None;
+                return;
+            }
+            let (start, made) = *self.start.get_or_insert_with(|| (Instant::now(), self.sent));
+            self.due = made.saturating_add((start.elapsed().as_secs_f64() * rate) as u64);
         }
     }
 

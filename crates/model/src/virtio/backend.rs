@@ -4,7 +4,8 @@
 //! to event counters, and restores what a reset of the function takes away (BARs, the command register).
 
 use super::handle::Shared;
-use super::pci::{self, BAR_BYTES, MSIX_BAR, NOTIFY, NOTIFY_MULTIPLIER, REGISTER_BAR};
+use super::pci::{BAR_BYTES, MSIX_BAR, NOTIFY, NOTIFY_MULTIPLIER, REGISTER_BAR};
+use crate::config_space::ones;
 use ringway_dma::AddressSpace;
 use ringway_pci::{Backend, Doorbell, Error, Identity, Registers, Width};
 use std::os::fd::OwnedFd;
@@ -92,7 +93,7 @@ struct RegisterBar {
 impl RegisterBar {
     fn read(&self, offset: u64, width: Width) -> u32 {
         if self.length == 0 {
-            return pci::ones(width);
+            return ones(width);
         }
         self.shared.lock().bar_read(self.index, offset, width)
     }

@@ -5,6 +5,7 @@ use super::features::Features;
 use super::queue::Queue;
 use super::slot::Completions;
 use super::violation::Rule;
+use crate::config_space::ones;
 use ringway_pci::Width;
 
 /// Section 4.1.4.3: the registers.
@@ -96,7 +97,7 @@ impl Device {
         self.serve_control();
         if natural(offset) != Some(width) {
             self.note(Rule::AccessWidth, || format!("{} bytes read at {offset}", width.bytes()));
-            return super::pci::ones(width);
+            return ones(width);
         }
         match offset {
             DEVICE_FEATURE_SELECT => self.common.device_feature_select,

@@ -5,6 +5,7 @@ use super::faults::Faults;
 use super::features::Features;
 use super::violation::Violation;
 use super::{Options, Statistics};
+use crate::running::{Device as Runs, Running};
 use crate::wire::{Held, Wire};
 use ringway_dma::AddressSpace;
 use ringway_pci::Identity;
@@ -57,9 +58,10 @@ impl Handle {
         Self { shared, name, held: Held::default(), wire: None }
     }
 
-    /// Another handle on the same device, with nothing attached.
-    pub(crate) fn twin(&self) -> Self {
-        Self::new(Arc::clone(&self.shared), self.name.clone())
+    /// Runs the device on a thread of its own.
+    pub fn run(self) -> Running<Self> {
+        let spare = Self::new(Arc::clone(&self.shared), self.name.clone());
+        Running::new(self, spare)
     }
 
     /// The device's name.
@@ -130,6 +132,16 @@ impl Handle {
     /// Asks the driver to announce itself (section 5.1.6.5.4). `false`: it has not negotiated that.
     pub fn announce(&mut self) -> bool {
         self.shared.lock().announce()
+    }
+}
+
+impl Runs for Handle {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn turn(&mut self) -> usize {
+        self.step()
     }
 }
 

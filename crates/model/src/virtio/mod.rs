@@ -56,7 +56,6 @@ mod net;
 mod order;
 mod pci;
 mod queue;
-mod running;
 mod slot;
 mod steering;
 mod violation;
@@ -65,7 +64,6 @@ pub use faults::Faults;
 pub use features::Features;
 pub use handle::{Handle, Monitor};
 pub use order::Order;
-pub use running::{Running, RunningGroup, run_together};
 pub use violation::{Rule, Violation};
 
 use handle::Shared;

@@ -13,7 +13,7 @@
 
 use super::device::Device;
 use super::violation::Rule;
-use crate::config_space::{COMMAND_BUS_MASTER, COMMAND_MEMORY, ConfigSpace};
+use crate::config_space::{COMMAND_BUS_MASTER, COMMAND_MEMORY, ConfigSpace, ones};
 use ringway_pci::{Identity, Width};
 
 /// Section 4.1.2: vendor, the id of a network device without legacy interface, and its revision.
@@ -198,12 +198,3 @@ impl Device {
 
 /// The end of the network device's configuration.
 const NETWORK_END: u64 = NETWORK + NETWORK_BYTES;
-
-/// What is read where nothing answers.
-pub(crate) fn ones(width: Width) -> u32 {
-    match width {
-        Width::Byte => 0xff,
-        Width::Word => 0xffff,
-        Width::Double => u32::MAX,
-    }
-}

@@ -6,6 +6,7 @@ mod bridge;
 mod confinement;
 mod doctor;
 mod forward;
+mod ixgbe_driver;
 mod ixgbe_model;
 mod persist;
 mod ports;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         bridge::CASES,
         forward::CASES,
         ixgbe_model::CASES,
+        ixgbe_driver::CASES,
         restart::CASES,
         ports::CASES,
         binding::CASES,

@@ -1,6 +1,9 @@
 //! Devices that run on a thread of their own.
+//!
+//! Contract: whoever starts a thread gets the devices back when it ends, in their order, whatever happened on it.
+//! Devices of several kinds share a thread as `Box<dyn Device>`.
 
-use super::handle::Handle;
+use std::fmt::Debug;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,19 +15,39 @@ const SPIN: u32 = 200;
 const SLEEP: u32 = 50_000;
 const NAP: Duration = Duration::from_micros(50);
 
-/// Several devices on one thread, each stepped in turn, until [`stop`](Self::stop) or drop.
+/// What a thread can run: the handles of [`virtio`](crate::virtio::Handle) and [`ixgbe`](crate::ixgbe::Handle).
+pub trait Device: Send + Debug + 'static {
+    /// The device's name: its thread is called so.
+    fn name(&self) -> &str;
+
+    /// Does everything that is due by the clock, up to a round of frames on each queue, and returns the number of
+    /// frames moved. Interrupts are moderated as the driver asked for.
+    fn turn(&mut self) -> usize;
+}
+
+impl Device for Box<dyn Device> {
+    fn name(&self) -> &str {
+        self.as_ref().name()
+    }
+
+    fn turn(&mut self) -> usize {
+        self.as_mut().turn()
+    }
+}
+
+/// Several devices on one thread, each in turn, until [`stop`](Self::stop) or drop.
 #[derive(Debug)]
-pub struct RunningGroup {
+pub struct RunningGroup<D: Device> {
     stop: Arc<AtomicBool>,
-    /// Filled when the thread ends, also when it could not start.
-    devices: Arc<Mutex<Vec<Handle>>>,
+    /// Filled also when the thread could not start.
+    devices: Arc<Mutex<Vec<D>>>,
     thread: Option<JoinHandle<()>>,
     error: Option<io::Error>,
 }
 
 /// Runs devices on one thread: for two ports of one program on a machine with two processors, say.
-pub fn run_together(devices: Vec<Handle>) -> RunningGroup {
-    let name = devices.first().map_or("model", Handle::name).to_owned();
+pub fn run_together<D: Device>(devices: Vec<D>) -> RunningGroup<D> {
+    let name = devices.first().map_or("model", Device::name).to_owned();
     let stop = Arc::new(AtomicBool::new(false));
     let devices = Arc::new(Mutex::new(devices));
     let spawned = std::thread::Builder::new().name(name).spawn({
@@ -42,10 +65,10 @@ pub fn run_together(devices: Vec<Handle>) -> RunningGroup {
     RunningGroup { stop, devices, thread, error }
 }
 
-fn work(devices: &mut [Handle], stop: &AtomicBool) {
+fn work<D: Device>(devices: &mut [D], stop: &AtomicBool) {
     let mut idle = 0u32;
     while !stop.load(Ordering::Relaxed) {
-        let moved = devices.iter_mut().fold(0usize, |moved, device| moved.wrapping_add(device.step()));
+        let moved = devices.iter_mut().fold(0usize, |moved, device| moved.wrapping_add(device.turn()));
         if moved > 0 {
             idle = 0;
             continue;
@@ -59,14 +82,14 @@ fn work(devices: &mut [Handle], stop: &AtomicBool) {
     }
 }
 
-impl RunningGroup {
+impl<D: Device> RunningGroup<D> {
     /// Why no thread runs, when the system gave none. The devices then stand still.
     pub fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
 
     /// Ends the thread and gives the devices back, in their order.
-    pub fn stop(mut self) -> Vec<Handle> {
+    pub fn stop(mut self) -> Vec<D> {
         self.end();
         std::mem::take(&mut self.devices.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -80,7 +103,7 @@ impl RunningGroup {
     }
 }
 
-impl Drop for RunningGroup {
+impl<D: Device> Drop for RunningGroup<D> {
     fn drop(&mut self) {
         self.end();
     }
@@ -88,28 +111,25 @@ impl Drop for RunningGroup {
 
 /// A device on a thread of its own, until [`stop`](Self::stop) or drop.
 #[derive(Debug)]
-pub struct Running {
-    group: RunningGroup,
+pub struct Running<D: Device> {
+    group: RunningGroup<D>,
     /// What `stop` falls back on: it never comes to that, a group gives back what it was given.
-    spare: Handle,
+    spare: D,
 }
 
-impl Handle {
-    /// Runs the device on a thread of its own.
-    pub fn run(self) -> Running {
-        let spare = self.twin();
-        Running { group: run_together(vec![self]), spare }
+impl<D: Device> Running<D> {
+    /// `spare` is another handle on the same device.
+    pub(crate) fn new(device: D, spare: D) -> Self {
+        Self { group: run_together(vec![device]), spare }
     }
-}
 
-impl Running {
     /// Why no thread runs, when the system gave none. The device then stands still.
     pub fn error(&self) -> Option<&io::Error> {
         self.group.error()
     }
 
     /// Ends the thread and gives the device back.
-    pub fn stop(self) -> Handle {
+    pub fn stop(self) -> D {
         self.group.stop().pop().unwrap_or(self.spare)
     }
 }

@@ -2,65 +2,44 @@
 //! checks them.
 //!
 //! The driver is the one for hardware, and so are its rings and the forwarder. Only the cards' side is software: it runs
-//! on threads of its own, and its sources wait for room in a receive ring, so nothing need be lost.
+//! on threads of its own. Its sources wait for room in a receive ring, so nothing need be lost; or they make packets at a
+//! rate, and what finds no room is lost and counted.
+
+mod card;
+mod stream;
+
+pub use card::Kind;
+pub use stream::Stream;
 
 use super::{OpenOptions, OpenPorts, drivers, make_pool};
 use crate::{Error, PortName};
+use card::{Card, Made};
 use ringway_dma::AddressSpace;
-use ringway_model::traffic::{Totals, Traffic, TrafficMonitor, TrafficOptions};
-use ringway_model::virtio::{Faults, Handle, Monitor, Options, RunningGroup, VirtioNet, run_together};
+use ringway_model::traffic::Totals;
+use ringway_model::{Device, RunningGroup, run_together};
 use ringway_pci::Function;
-use serde::Serialize;
 use std::num::NonZero;
 
 /// With fewer processors than these, all cards share a thread: worker, main thread and one a card would be too many.
 const PROCESSORS_FOR_THREADS: usize = 4;
 
-/// Packets from the source at one emulated port to the sink at another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Stream {
-    /// The port whose source sent them.
-    pub from: String,
-    /// The port whose sink should have got them.
-    pub to: String,
-    /// Packets that the source put on the wire.
-    pub sent: u64,
-    /// Packets of this stream that the sink got, each counted once.
-    pub received: u64,
-    /// Packets that never came.
-    pub lost: u64,
-    /// Packets that were still on their way when the run ended, if it ended in the midst of them.
-    pub under_way: u64,
-    /// Packets that came after a later one.
-    pub out_of_order: u64,
-    /// Packets that came again.
-    pub doubled: u64,
-    /// Packets that came with other bytes than they were sent with.
-    pub damaged: u64,
-}
-
-impl Stream {
-    /// Whether every packet that is not on its way still came once, in order and as it was sent.
-    pub fn is_whole(&self) -> bool {
-        [self.lost, self.out_of_order, self.doubled, self.damaged] == [0; 4]
-    }
+/// What emulated ports are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EmulationOptions {
+    /// The devices, one after the other; the last one is also for all that follow. None: 82599s.
+    pub kinds: Vec<Kind>,
+    /// Packets a second that each source makes, whether there is room for them or not. `None`: as many as there is
+    /// room for.
+    pub rate: Option<f64>,
 }
 
 /// The cards' side of emulated ports. Dropped, it stops.
 #[derive(Debug)]
 pub struct Emulation {
-    groups: Vec<RunningGroup>,
+    groups: Vec<RunningGroup<Box<dyn Device>>>,
     cards: Vec<Card>,
+    rate: Option<f64>,
     settled: bool,
-}
-
-/// One card, from outside.
-#[derive(Debug)]
-struct Card {
-    name: String,
-    traffic: TrafficMonitor,
-    device: Monitor,
-    faults: Faults,
 }
 
 /// Makes the cards, lets them run, and opens them.
@@ -68,28 +47,27 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
     let space = AddressSpace::emulated();
     let pool = make_pool(&space, options, None)?;
     let mut functions = Vec::new();
-    let mut handles = Vec::new();
+    let mut devices = Vec::new();
     let mut cards = Vec::new();
-    for &number in numbers {
-        let name = PortName::Emulated(number).to_string();
+    let EmulationOptions { kinds, rate } = &options.emulation;
+    for (index, &number) in numbers.iter().enumerate() {
+        let kind = kinds.get(index).or(kinds.last()).copied().unwrap_or_default();
         let [high, low] = number.to_be_bytes();
-        let mac = [0x02, 0, 0, 0, high, low];
-        let made = Options { name: name.clone(), mac, polls: true, ..Options::default() };
-        let (backend, mut handle) = VirtioNet::create(&space, made);
-        let (wire, traffic) = Traffic::new(&TrafficOptions { destination: mac, ..TrafficOptions::default() });
-        handle.attach(Box::new(wire));
-        cards.push(Card { name, traffic, device: handle.monitor(), faults: handle.faults() });
+        let name = PortName::Emulated(number).to_string();
+        let Made { backend, device, card } =
+            card::make(&space, kind, name, [0x02, 0, 0, 0, high, low], *rate);
         functions.push(Function::new(backend)?);
-        handles.push(handle);
+        devices.push(device);
+        cards.push(card);
     }
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let shares = if processors < PROCESSORS_FOR_THREADS {
-        vec![handles]
+        vec![devices]
     } else {
-        handles.into_iter().map(|handle| vec![handle]).collect()
+        devices.into_iter().map(|device| vec![device]).collect()
     };
     let groups = shares.into_iter().map(run).collect::<Result<_, _>>()?;
-    let emulation = Emulation { groups, cards, settled: false };
+    let emulation = Emulation { groups, cards, rate: *rate, settled: false };
     let opened = functions
         .into_iter()
         .map(|function| drivers::open(function, &pool, &options.port))
@@ -97,8 +75,8 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
     Ok(OpenPorts { opened, emulation: Some(emulation), pool })
 }
 
-fn run(handles: Vec<Handle>) -> Result<RunningGroup, Error> {
-    let group = run_together(handles);
+fn run(devices: Vec<Box<dyn Device>>) -> Result<RunningGroup<Box<dyn Device>>, Error> {
+    let group = run_together(devices);
     match group.error() {
         Some(error) => Err(Error::System(error.kind().into())),
         None => Ok(group),
@@ -106,6 +84,16 @@ fn run(handles: Vec<Handle>) -> Result<RunningGroup, Error> {
 }
 
 impl Emulation {
+    /// The rate at which each source makes packets; `None`: it waits for room, and nothing may be lost.
+    pub fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// Lets the sources make packets: before, the ports would not be ready for them.
+    pub fn start_sources(&self) {
+        self.cards.iter().for_each(|card| card.traffic.start());
+    }
+
     /// Lets the sources make no more packets. What they made until now is under way or has arrived.
     pub fn stop_sources(&mut self) {
         self.cards.iter().for_each(|card| card.traffic.stop());
@@ -133,40 +121,19 @@ impl Emulation {
     /// What was sent from each card to the next.
     pub fn streams(&self) -> Vec<Stream> {
         let next = self.cards.iter().cycle().skip(1);
-        self.cards.iter().zip(next).map(|(from, to)| self.stream(from, to)).collect()
+        self.cards.iter().zip(next).map(|(from, to)| Stream::between(from, to, self.settled)).collect()
     }
 
-    fn stream(&self, from: &Card, to: &Card) -> Stream {
-        let sent = from.traffic.totals().sent;
-        let Totals { received, lost, out_of_order, duplicates, corrupted, .. } = to.traffic.totals();
-        let missing = sent.saturating_sub(received).saturating_sub(corrupted);
-        // A damaged packet leaves a gap in the numbers too, and is not counted twice.
-        let gaps = lost.saturating_sub(corrupted).min(missing);
-        Stream {
-            from: from.name.clone(),
-            to: to.name.clone(),
-            sent,
-            received,
-            lost: if self.settled { missing } else { gaps },
-            under_way: if self.settled { 0 } else { missing.saturating_sub(gaps) },
-            out_of_order,
-            doubled: duplicates,
-            damaged: corrupted,
+    /// Pulls a card out of its slot, as a hand does: for tests of programs that stand on it.
+    pub fn remove(&self, index: usize) {
+        if let Some(card) = self.cards.get(index) {
+            card.remove();
         }
     }
 
-    /// What the cards can be made to do wrong, card by card: for tests of programs that stand on them.
-    pub fn faults(&self) -> Vec<Faults> {
-        self.cards.iter().map(|card| card.faults.clone()).collect()
-    }
-
-    /// What the cards say that the driver did against the specification.
+    /// What the cards say that the driver did against the rules.
     pub fn violations(&self) -> Vec<String> {
-        let of_card = |card: &Card| {
-            let violations = card.device.violations();
-            violations.iter().map(|violation| format!("{}: {violation}", card.name)).collect::<Vec<_>>()
-        };
-        self.cards.iter().flat_map(of_card).collect()
+        self.cards.iter().flat_map(Card::violations).collect()
     }
 }
 
@@ -177,6 +144,7 @@ mod tests {
         Active, Direction, Event, Limits, Outcome, Rewrite, Sample, Session, StoppedBy, Watch, Workers,
     };
     use ringway_dma::BufferSize;
+    use ringway_model::ixgbe::Personality;
     use ringway_port::{Opened, PortOptions};
     use std::sync::mpsc::{Sender, channel};
     use std::time::{Duration, Instant};
@@ -190,11 +158,25 @@ mod tests {
         }
     }
 
-    fn open_two() -> OpenPorts {
-        let options =
-            OpenOptions { port: PortOptions::default(), buffers: 4096, buffer_size: BufferSize::default() };
-        open(&[0, 1], &options).unwrap()
+    fn open_two(kinds: &[Kind]) -> OpenPorts {
+        let options = OpenOptions {
+            port: PortOptions::default(),
+            buffers: 4096,
+            buffer_size: BufferSize::default(),
+            emulation: EmulationOptions { kinds: kinds.to_vec(), rate: None },
+        };
+        let ports = open(&[0, 1], &options).unwrap();
+        ports.emulation.as_ref().unwrap().start_sources();
+        ports
     }
+
+    /// One device for both ports, and two that share nothing but memory.
+    const PAIRS: [&[Kind]; 4] = [
+        &[Kind::Ixgbe(Personality::Fibre82599)],
+        &[Kind::VirtioNet],
+        &[Kind::Ixgbe(Personality::X550), Kind::VirtioNet],
+        &[Kind::VirtioNet, Kind::Ixgbe(Personality::Backplane82599)],
+    ];
 
     fn run(opened: Vec<Opened>, mut at_sample: impl FnMut(u64, &Sender<Event>)) -> Outcome {
         let (events, receiver) = channel();
@@ -218,11 +200,14 @@ mod tests {
 
     #[test]
     fn a_card_that_is_pulled_out_is_named_and_all_memory_comes_back() {
-        let OpenPorts { opened, emulation, pool } = open_two();
-        let faults = emulation.as_ref().unwrap().faults();
+        PAIRS.into_iter().for_each(pulled_out);
+    }
+
+    fn pulled_out(kinds: &[Kind]) {
+        let OpenPorts { opened, emulation, pool } = open_two(kinds);
         let outcome = run(opened, |forwarded, _| {
             if forwarded > 1000 {
-                faults[1].remove();
+                emulation.as_ref().unwrap().remove(1);
             }
         });
         assert_eq!(outcome.stopped_by, StoppedBy::Error);
@@ -236,7 +221,11 @@ mod tests {
 
     #[test]
     fn the_cards_see_a_driver_that_keeps_to_the_specification() {
-        let OpenPorts { opened, mut emulation, pool } = open_two();
+        PAIRS.into_iter().for_each(kept);
+    }
+
+    fn kept(kinds: &[Kind]) {
+        let OpenPorts { opened, mut emulation, pool } = open_two(kinds);
         let outcome = run(opened, |forwarded, events| {
             if forwarded > 1000 {
                 // Asked more than once, it ends all the same.
@@ -255,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_has_not_arrived_is_under_way_until_it_is_settled_that_it_is_lost() {
-        let OpenPorts { opened, mut emulation, .. } = open_two();
+        let OpenPorts { opened, mut emulation, .. } = open_two(&[]);
         let emulation = emulation.as_mut().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         while emulation.streams().iter().any(|stream| stream.sent == 0) {

@@ -1,0 +1,92 @@
+//! One emulated card: which device it is, its thread's side, and a look at it from outside.
+
+use ringway_dma::AddressSpace;
+use ringway_model::ixgbe::{self, Ixgbe, Personality};
+use ringway_model::traffic::{Traffic, TrafficMonitor, TrafficOptions};
+use ringway_model::virtio::{self, VirtioNet};
+use ringway_pci::Backend;
+
+/// Which device an emulated port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One of the 82599 family.
+    Ixgbe(Personality),
+    /// A virtio-net device.
+    VirtioNet,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Ixgbe(Personality::default())
+    }
+}
+
+/// A card from outside, also while it runs.
+#[derive(Debug)]
+pub(super) struct Card {
+    pub(super) name: String,
+    pub(super) traffic: TrafficMonitor,
+    device: Monitor,
+}
+
+#[derive(Debug)]
+enum Monitor {
+    Ixgbe(ixgbe::Monitor),
+    Virtio(virtio::Monitor, virtio::Faults),
+}
+
+/// A card in its three parts.
+pub(super) struct Made {
+    /// The driver's side.
+    pub(super) backend: Box<dyn Backend>,
+    /// The device's side.
+    pub(super) device: Box<dyn ringway_model::Device>,
+    /// The look from outside.
+    pub(super) card: Card,
+}
+
+/// Makes a card with a source and a sink on its wire.
+pub(super) fn make(space: &AddressSpace, kind: Kind, name: String, mac: [u8; 6], rate: Option<f64>) -> Made {
+    let options = TrafficOptions { destination: mac, rate, held: true, ..TrafficOptions::default() };
+    let (wire, traffic) = Traffic::new(&options);
+    match kind {
+        Kind::Ixgbe(personality) => {
+            let options = ixgbe::Options { name: name.clone(), mac, personality, ..Default::default() };
+            let (backend, mut handle) = Ixgbe::create(space, options);
+            handle.attach(Box::new(wire));
+            let device = Monitor::Ixgbe(handle.monitor());
+            Made { backend, device: Box::new(handle), card: Card { name, traffic, device } }
+        }
+        Kind::VirtioNet => {
+            let options = virtio::Options { name: name.clone(), mac, polls: true, ..Default::default() };
+            let (backend, mut handle) = VirtioNet::create(space, options);
+            handle.attach(Box::new(wire));
+            let device = Monitor::Virtio(handle.monitor(), handle.faults());
+            Made { backend, device: Box::new(handle), card: Card { name, traffic, device } }
+        }
+    }
+}
+
+impl Card {
+    /// What the card says that the driver did against the rules.
+    pub(super) fn violations(&self) -> Vec<String> {
+        match &self.device {
+            Monitor::Virtio(device, _) => {
+                device.violations().iter().map(|violation| format!("{}: {violation}", self.name)).collect()
+            }
+            Monitor::Ixgbe(device) => {
+                let said =
+                    |fault| format!("{}: {} wrong accesses, the last: {fault}", self.name, device.faults());
+                device.last_fault().map(said).into_iter().collect()
+            }
+        }
+    }
+
+    /// Pulls the card out of its slot.
+    pub(super) fn remove(&self) {
+        match &self.device {
+            Monitor::Ixgbe(device) => device.remove(),
+            Monitor::Virtio(_, faults) => faults.remove(),
+        }
+    }
+}
