@@ -6,6 +6,7 @@
 mod forward;
 mod values;
 
+pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
     DemonstrationOptions, EmulationArguments, ForwardOptions, OutputOptions, Retouch, RingOptions,
     WhenFullArgument,

@@ -6,6 +6,8 @@ mod needs;
 pub mod ports;
 mod watcher;
 
+pub use needs::default_memory;
+
 use crate::Error;
 use crate::binding::{Context, Elevation};
 use crate::cli::{Command, CommandLine, ForwardOptions};

@@ -1,7 +1,8 @@
-//! How many packet buffers a run needs.
+//! How many packet buffers a run needs, and how much memory that is.
 
 use crate::Error;
-use crate::cli::ForwardOptions;
+use crate::cli::{BATCH, ForwardOptions, RING_SIZE};
+use ringway_dma::BufferSize;
 use ringway_packet::MAGAZINE;
 
 /// Ports of a run, and directions.
@@ -18,12 +19,30 @@ pub(super) fn buffers(options: &ForwardOptions) -> Result<u32, Error> {
     let batch = u32::from(options.batch);
     // A batch is in the program's hands, another may wait in each cache.
     let least = PORTS * (receive + batch);
-    let enough = PORTS * (receive + transmit + batch) + 2 * PORTS * (batch + CACHED);
     match options.rings.pool {
         Some(given) if given < least => Err(Error::PoolTooSmall { given, rings: PORTS * receive, least }),
         Some(given) => Ok(given),
-        None => Ok(enough.next_multiple_of(MAGAZINE as u32)),
+        None => Ok(enough(receive, transmit, batch)),
     }
+}
+
+/// Buffers that never run out: all that rings, batches and caches can hold at once.
+fn enough(receive: u32, transmit: u32, batch: u32) -> u32 {
+    let held = PORTS * (receive + transmit + batch) + 2 * PORTS * (batch + CACHED);
+    held.next_multiple_of(MAGAZINE as u32)
+}
+
+/// How much memory a run with the default options maps for its devices, in bytes: the pool and the rings, in whole huge
+/// pages. It is what has to be allowed to be locked.
+pub fn default_memory() -> u64 {
+    const HUGE_PAGE: u64 = 2 << 20;
+    /// The most that a descriptor takes, with its share of what else a ring has: virtio's split ring has 26 bytes.
+    const DESCRIPTOR: u64 = 32;
+    let buffers = u64::from(enough(RING_SIZE, RING_SIZE, u32::from(BATCH)));
+    let pool = buffers * u64::from(BufferSize::default().bytes());
+    let rings = u64::from(2 * PORTS * RING_SIZE) * DESCRIPTOR;
+    // A pool that fills most of its last huge page takes it whole; rings are too small for one.
+    pool.next_multiple_of(HUGE_PAGE) + rings.next_multiple_of(HUGE_PAGE)
 }
 
 #[cfg(test)]
