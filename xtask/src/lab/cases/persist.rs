@@ -80,7 +80,7 @@ fn persists(machine: &mut Machine) -> Result<()> {
     if after != ["virtio-pci"; 3] {
         bail!("expected all NICs with virtio-pci again, saw {after:?}");
     }
-    // In order, as they were before anything was bound.
+    // And they work there.
     machine.check(&format!("bridge_of lab0 {FIRST} {SECOND}"))?;
     let (a, b) = (machine.wire(0)?, machine.wire(1)?);
     ping::until_answered(a, b, LIMIT)?;
