@@ -73,6 +73,12 @@ fn bind_forward_unbind(machine: &mut Machine) -> Result<()> {
     let (a, b) = (machine.wire(0)?, machine.wire(1)?);
     ping::until_answered(a, b, Duration::from_secs(30))?;
     ping::without_loss(a, b, 20, 56)?;
+    let refused = machine.run(&format!("ringway unbind {FIRST}"))?;
+    if refused.status != 1 || !refused.output.contains(&format!("{FIRST} is in use by process")) {
+        bail!(
+            "expected `unbind` to refuse {FIRST} while a program has it open, and to name it, saw {refused:?}"
+        );
+    }
     forwarder::end(machine, "INT")?.cleanly()?;
     machine.check(&format!("ringway unbind {FIRST} {SECOND}"))?;
     // It waits for the interfaces itself, so there is nothing to wait for here.

@@ -14,9 +14,15 @@ use crate::lab::traffic::ping;
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "bind-persist",
-        shows: "`ringway bind --persist` holds after reboots, for these NICs alone, until `unbind --persist`",
+        shows: "`ringway bind --persist` holds after a reboot, for these NICs alone, until `unbind --persist`",
         configuration: Configuration::Debian,
         run: persists,
+    },
+    Case {
+        name: "bind-persist-before-drivers",
+        shows: "the same where udev loads the drivers; the limits file goes with the user's last NIC",
+        configuration: Configuration::Debian,
+        run: persists_before_drivers,
     },
     Case {
         name: "bind-persist-needs-udev",
@@ -36,23 +42,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What `--persist` writes.
 const WRITTEN: &str = "/etc/udev/rules.d/70-ringway-* /etc/security/limits.d/90-ringway-*";
 
-/// Boot 1 binds. Boot 2 has the NICs' own drivers before udev, boot 3 leaves all drivers to udev. Between boots, the
-/// case keeps what was written, as the machine's disk would.
+/// The NICs' own drivers are there before udev, as from a distribution's initramfs.
 fn persists(machine: &mut Machine) -> Result<()> {
-    let before = drivers(machine)?;
-    if before != ["virtio-pci"; 3] {
-        bail!("expected all NICs with virtio-pci at first, saw {before:?}");
-    }
-    // Less than the lab's own limit, so that it shows that this one holds.
-    machine.check(&format!("ringway bind {FIRST} {SECOND} --user {USER} --persist --memlock 128M"))?;
-    let kept = kept(machine)?;
-    if kept.len() != 3 {
-        bail!(
-            "expected two rules and a limits file, saw {:?}",
-            kept.iter().map(|(path, _)| path).collect::<Vec<_>>()
-        );
-    }
-
+    let kept = bind(machine)?;
     machine.reboot(&Next { files: kept.clone(), arguments: Vec::new() })?;
     is_bound(machine)?;
     limit_holds(machine, &kept)?;
@@ -62,17 +54,48 @@ fn persists(machine: &mut Machine) -> Result<()> {
     ping::until_answered(a, b, LIMIT)?;
     ping::without_loss(a, b, 20, 56)?;
     forwarder::end(machine, "INT")?.cleanly()?;
+    machine.check("ringway unbind --persist")?;
+    is_forgotten(machine)?;
+    machine.check(&format!("bridge_of lab0 {FIRST} {SECOND}"))?;
+    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+    ping::until_answered(a, b, LIMIT)?;
+    machine.check("ip link del lab0").map(|_| ())
+}
+
+/// All drivers are left to udev, and one NIC is given back after the other.
+fn persists_before_drivers(machine: &mut Machine) -> Result<()> {
+    let kept = bind(machine)?;
+    machine.reboot(&Next { files: kept, arguments: vec!["lab.drivers=udev".to_owned()] })?;
+    is_bound(machine)?;
+    machine.check(&format!("ringway unbind {FIRST} --persist"))?;
+    let left = written(machine)?;
     // The limits file stays while another NIC of this user's does.
-    machine.check(&format!("ringway unbind {FIRST} --persist && has_interface {FIRST}"))?;
-    let left = machine.check(&format!("ls {WRITTEN} 2> /dev/null || true"))?;
     if left.contains(FIRST) || !left.contains(SECOND) || !left.contains("90-ringway-1000.conf") {
         bail!("expected the rule of {SECOND} and the limits file to be left, saw:\n{left}");
     }
+    machine.check(&format!("ringway unbind {SECOND} --persist"))?;
+    is_forgotten(machine)
+}
 
-    machine.reboot(&Next { files: kept, arguments: vec!["lab.drivers=udev".to_owned()] })?;
-    is_bound(machine)?;
-    machine.check(&format!("ringway unbind --persist && has_interface {FIRST} && has_interface {SECOND}"))?;
-    let left = machine.check(&format!("ls {WRITTEN} 2> /dev/null || true"))?;
+/// Binds two of three NICs for good, and returns the files that this wrote: what the machine's disk would keep.
+fn bind(machine: &mut Machine) -> Result<Vec<(String, Vec<u8>)>> {
+    let before = drivers(machine)?;
+    if before != ["virtio-pci"; 3] {
+        bail!("expected all NICs with virtio-pci at first, saw {before:?}");
+    }
+    // Less than the lab's own limit, so that it shows that this one holds.
+    machine.check(&format!("ringway bind {FIRST} {SECOND} --user {USER} --persist --memlock 128M"))?;
+    let kept = kept(machine)?;
+    if kept.len() != 3 {
+        let paths: Vec<&String> = kept.iter().map(|(path, _)| path).collect();
+        bail!("expected two rules and a limits file, saw {paths:?}");
+    }
+    Ok(kept)
+}
+
+/// Demands that nothing is left of a lasting binding, and that the kernel has its interfaces again.
+fn is_forgotten(machine: &mut Machine) -> Result<()> {
+    let left = written(machine)?;
     if !left.is_empty() {
         bail!("expected `unbind --persist` to remove what `bind --persist` wrote, saw:\n{left}");
     }
@@ -80,11 +103,12 @@ fn persists(machine: &mut Machine) -> Result<()> {
     if after != ["virtio-pci"; 3] {
         bail!("expected all NICs with virtio-pci again, saw {after:?}");
     }
-    // And they work there.
-    machine.check(&format!("bridge_of lab0 {FIRST} {SECOND}"))?;
-    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
-    ping::until_answered(a, b, LIMIT)?;
-    machine.check("ip link del lab0").map(|_| ())
+    machine.check(&format!("has_interface {FIRST} && has_interface {SECOND}")).map(|_| ())
+}
+
+/// The paths of what `--persist` wrote, as far as it is there.
+fn written(machine: &mut Machine) -> Result<String> {
+    machine.check(&format!("ls {WRITTEN} 2> /dev/null || true"))
 }
 
 fn drivers(machine: &mut Machine) -> Result<Vec<String>> {
@@ -101,8 +125,8 @@ fn drivers(machine: &mut Machine) -> Result<Vec<String>> {
 
 /// The files that `--persist` wrote.
 fn kept(machine: &mut Machine) -> Result<Vec<(String, Vec<u8>)>> {
-    let list = machine.check(&format!("ls {WRITTEN}"))?;
-    list.lines()
+    written(machine)?
+        .lines()
         .map(|path| {
             let contents = machine.check(&format!("cat {path}"))?;
             Ok((path.trim_start_matches('/').to_owned(), contents.into_bytes()))
