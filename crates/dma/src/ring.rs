@@ -3,17 +3,18 @@
 //! A ring hands out elements by masked index, so no index is out of bounds and none is checked. Elements are
 //! atomics: a device changes them at any time, and what is read from them is a claim to be checked (rule 3).
 //! Which words say where memory is, is part of the element's type: an [`AddressWord`] takes addresses of lent
-//! buffers and of ring memory, never an integer. Rings of one block may overlap, and a device may access a word in
-//! other sizes than the driver: the language doesn't say what atomics of different sizes do in one place, every
+//! buffers and of ring memory, never an integer; and no ring is laid over another's words where hardware would see it. A
+//! device may access a word in other sizes than the driver: the language doesn't say what atomics of different sizes do in one place, every
 //! processor does (see `copy.rs`). This module knows no device; drivers give the words their
 //! meaning.
 
 use crate::region::Region;
 use crate::{AddressSpace, Error, Iova, Placement};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("descriptors are little-endian in memory; only little-endian machines are supported");
@@ -95,6 +96,8 @@ elements!(AtomicU16, AtomicU32, AtomicU64, Descriptor, Pair);
 pub struct RingMemory {
     region: Arc<Region>,
     used: usize,
+    /// On an emulated space each access of a device is checked, and rings may lie over one another.
+    emulated: bool,
 }
 
 impl RingMemory {
@@ -111,7 +114,8 @@ impl RingMemory {
                 value: u64::MAX,
                 allowed: "less than the address space",
             })?;
-        Ok(Self { region: Arc::new(Region::allocate(space, bytes, placement, None)?), used: 0 })
+        let region = Arc::new(Region::allocate(space, bytes, placement, None)?);
+        Ok(Self { region, used: 0, emulated: space.is_emulated() })
     }
 
     /// Takes the next block.
@@ -129,7 +133,8 @@ impl RingMemory {
                 value: bytes as u64,
                 allowed: "what is left",
             })?;
-        let block = Block { region: Arc::clone(&self.region), offset: self.used, bytes };
+        let taken = (!self.emulated).then(Mutex::default);
+        let block = Block { region: Arc::clone(&self.region), offset: self.used, bytes, taken };
         self.used = end;
         Ok(block)
     }
@@ -146,24 +151,35 @@ pub struct Block {
     region: Arc<Region>,
     offset: usize,
     bytes: usize,
+    /// Where rings lie, so that none is laid over another's address words. `None`: nothing depends on it.
+    taken: Option<Mutex<Vec<Range<usize>>>>,
 }
 
 impl Block {
     /// An array of `count` elements, `offset` bytes into the block.
     ///
     /// # Errors
-    /// When `count` is not a power of two, or the array does not lie in the block, aligned.
+    /// When `count` is not a power of two, the array does not lie in the block, aligned, or it overlaps one that was
+    /// made before: plain words over descriptors could write addresses. (On an emulated space, where a model's tests
+    /// do that, each access of the device is checked instead.)
     pub fn ring<E: Element>(&self, offset: usize, count: u32) -> Result<Ring<E>, Error> {
         let refused = |value: u64, allowed| Error::Size { what: "ring in its block", value, allowed };
         if !count.is_power_of_two() {
             return Err(refused(count.into(), "a power of two"));
         }
-        let inside = (count as usize)
+        let end = (count as usize)
             .checked_mul(size_of::<E>())
             .and_then(|bytes| bytes.checked_add(offset))
-            .is_some_and(|end| end <= self.bytes);
-        if !inside || !offset.is_multiple_of(align_of::<E>()) {
+            .filter(|&end| end <= self.bytes && offset.is_multiple_of(align_of::<E>()));
+        let Some(end) = end else {
             return Err(refused(offset as u64, "an aligned offset that leaves room for the ring"));
+        };
+        if let Some(taken) = &self.taken {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            if taken.iter().any(|other| offset < other.end && other.start < end) {
+                return Err(refused(offset as u64, "a place that no other ring takes"));
+            }
+            taken.push(offset..end);
         }
         let start = self.offset.saturating_add(offset);
         // SAFETY: `block` checked that the block lies in the region, and the above that the ring lies in the block.

@@ -7,7 +7,7 @@ use ringway_dma::{
     Limits, Mapping, Placement, RingMemory, Usage,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 const WELL: u8 = 0;
@@ -163,4 +163,24 @@ fn a_device_reaches_rings_always_and_buffers_while_they_are_lent() {
     drop(set);
     assert!(matches!(view.read(stale, &mut [0]), Err(Fault::NotMapped { .. })));
     assert_eq!(space.usage(), Usage::default());
+}
+
+#[test]
+fn no_ring_is_laid_over_anothers_words_where_hardware_sees_it() {
+    let space = Handle::default().space();
+    let mut memory = RingMemory::allocate(&space, Placement::default(), &[4096, 4096]).unwrap();
+    let block = memory.block(4096).unwrap();
+    let descriptors = block.ring::<Descriptor>(256, 8).unwrap();
+    for offset in [256, 264, 256 + 8 * 16 - 8] {
+        let message = block.ring::<AtomicU64>(offset, 1).unwrap_err().to_string();
+        assert!(message.contains("no other ring"), "{message}");
+    }
+    assert!(block.ring::<AtomicU64>(192, 16).is_err(), "from before into it");
+    assert!(block.ring::<AtomicU64>(0, 512).is_err(), "around it");
+    // Neither when it is gone: the device may know its place.
+    drop(descriptors);
+    assert!(block.ring::<AtomicU64>(256, 1).is_err());
+    block.ring::<AtomicU64>(248, 1).unwrap();
+    block.ring::<AtomicU64>(256 + 8 * 16, 1).unwrap();
+    memory.block(4096).unwrap().ring::<AtomicU64>(256, 1).unwrap();
 }

@@ -125,6 +125,9 @@ pub enum Error {
     /// The server of an emulated card.
     #[error(transparent)]
     Model(#[from] ringway_model::vfio_user::Error),
+    /// A capture file.
+    #[error(transparent)]
+    Capture(#[from] ringway_traffic::capture::Error),
     /// The summary can't be written.
     #[error("can't write to standard output: {0}")]
     Output(#[source] io::Error),

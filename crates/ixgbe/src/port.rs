@@ -146,6 +146,9 @@ impl Port for Control {
 
     fn check(&mut self) -> Result<(), ringway_port::Error> {
         self.alive()?;
+        if self.running.function.removal_requested() {
+            return Err(ringway_port::Error::wanted_back(self.running.name()));
+        }
         // A counter of 32 bits must be read before it wraps.
         self.totals.update(&self.running.registers);
         // Whoever reset the device took the driver's mark away.

@@ -11,6 +11,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// PCI Local Bus 3.0, section 6.2.1: the vendor, and what is read of it where nothing answers.
+const VENDOR_ID: u16 = 0x00;
+const NO_VENDOR: u32 = 0xffff;
 /// PCI Local Bus 3.0, section 6.2.2: the command register and its bits.
 const COMMAND: u16 = 0x04;
 const COMMAND_MEMORY: u32 = 1 << 1;
@@ -186,6 +189,10 @@ impl Function {
         // An interrupt that can't be disconnected does no harm to memory, so the stop goes on.
         let _ = self.backend.set_msix(&[]);
         let off = self.set_bus_master(false);
+        // Where nothing answers there is nothing to reset, and a kernel waits a minute for it to come back.
+        if self.config_read(VENDOR_ID, Width::Word)? == NO_VENDOR {
+            return Err(Error::Gone { device: self.name().to_owned() });
+        }
         let pending = off.and_then(|()| self.wait_for_pending());
         // The reset is tried in any case: a device that doesn't become quiet needs it most.
         let reset = self.reset();

@@ -42,3 +42,11 @@ pub enum Error {
     #[error("{0}")]
     Driver(Box<dyn std::error::Error + Send + Sync>),
 }
+
+impl Error {
+    /// The port's device is to be unbound or unplugged, and whoever asked for it waits until the port is closed.
+    pub fn wanted_back(port: &str) -> Self {
+        let reason = "the kernel wants it back, since it is being unbound or unplugged";
+        Self::Failed { port: port.to_owned(), reason: reason.to_owned() }
+    }
+}

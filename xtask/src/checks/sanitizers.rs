@@ -28,7 +28,7 @@ const MEMORY_TESTS: [&str; 11] = [
     "--test",
     "threads",
 ];
-const SUPPRESSIONS: &str = "crates/packet/tests/thread-sanitizer.suppressions";
+const SUPPRESSIONS: &str = "xtask/src/checks/thread-sanitizer.suppressions";
 
 /// Every interleaving of the protocol by which buffers are taken back from devices.
 pub(super) fn loom(surroundings: &Surroundings) -> Result<String> {
@@ -57,14 +57,23 @@ pub(super) fn address(surroundings: &Surroundings) -> Result<String> {
 
 /// No two threads at the same place without an order between them.
 pub(super) fn thread(surroundings: &Surroundings) -> Result<String> {
-    let mut command = cargo(surroundings);
-    sanitized(surroundings, &mut command, "tsan", "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer");
-    let suppressions = surroundings.root.join(SUPPRESSIONS);
-    command
-        .args(MEMORY_TESTS)
-        .args(["--", "--test-threads=1"])
-        .env("TSAN_OPTIONS", format!("suppressions={}", suppressions.display()));
-    passed(&logged(surroundings, "thread-sanitizer", &mut command, closing)?)
+    let command = || {
+        let mut command = cargo(surroundings);
+        let flags = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer";
+        sanitized(surroundings, &mut command, "tsan", flags);
+        let suppressions = surroundings.root.join(SUPPRESSIONS);
+        command.env("TSAN_OPTIONS", format!("suppressions={}", suppressions.display()));
+        command
+    };
+    let mut memory = command();
+    memory.args(MEMORY_TESTS).args(["--", "--test-threads=1"]);
+    let memory = logged(surroundings, "thread-sanitizer", &mut memory, closing)?;
+    let mut drivers = command();
+    drivers.args(["--package", "ringway-virtio", "--package", "ringway-ixgbe", "--tests"]);
+    // Those with queues and models on threads of their own.
+    drivers.args(["--", "--test-threads=1", "threads"]);
+    let drivers = logged(surroundings, "thread-sanitizer-drivers", &mut drivers, closing)?;
+    passed(&(memory + &drivers))
 }
 
 /// `cargo test` with a sanitizer, in a target folder of its own. A named target keeps it out of build scripts.

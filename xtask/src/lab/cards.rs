@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::configuration::{Configuration, guest_address};
+use super::configuration::{Configuration, Plug, guest_address, guest_octets};
 use super::plan::Plan;
+use super::traffic::frames;
 use super::wire::Wire;
 
 /// To the first sign of life of a server.
@@ -23,11 +24,27 @@ const WITHOUT_WIRE: usize = 0x80;
 #[derive(Debug)]
 pub struct Card {
     child: Child,
+    /// What it plays and what it writes, if it does.
+    files: Option<Files>,
     socket: PathBuf,
     log: PathBuf,
 }
 
+/// The capture files of a card.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The frames that the card receives, and that are in the file that it plays.
+    pub played: Vec<Vec<u8>>,
+    /// What it sends is written here.
+    pub written: PathBuf,
+}
+
 impl Card {
+    /// Its capture files, where it has some.
+    pub fn files(&self) -> Option<&Files> {
+        self.files.as_ref()
+    }
+
     /// Where QEMU finds it.
     pub fn socket(&self) -> &Path {
         &self.socket
@@ -78,28 +95,34 @@ pub fn start(plan: &Plan, configuration: Configuration, wires: &[Wire], name: &s
         let log = plan.logs.join(format!("{name}.card{index}"));
         let output = File::create(&log)?;
         let mut command = Command::new(&plan.program);
-        command.args([
-            "model",
-            "serve",
-            "--device",
-            served.device,
-            "--mac",
-            &guest_address(served.wire.unwrap_or(WITHOUT_WIRE + index)),
-            "--socket",
-        ]);
-        command.arg(&socket).stdout(output.try_clone()?).stderr(output);
-        match served.wire.and_then(|wire| wires.get(wire)) {
-            Some(wire) => {
-                command
-                    .args(["--wire", "stdin"])
-                    .stdin(Stdio::from(wire.tap().as_fd().try_clone_to_owned()?));
+        let number = match served.plug {
+            Plug::Wire(wire) => wire,
+            Plug::Files | Plug::Nothing => WITHOUT_WIRE + index,
+        };
+        let address = guest_address(number);
+        command.args(["model", "serve", "--device", served.device, "--mac", &address, "--socket"]);
+        command.arg(&socket).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let mut files = None;
+        match served.plug {
+            Plug::Wire(wire) => {
+                let wire = wires.get(wire).context("a card on a wire that isn't there")?;
+                let tap = wire.tap().as_fd().try_clone_to_owned()?;
+                command.args(["--wire", "stdin"]).stdin(Stdio::from(tap));
             }
-            None => {
-                command.args(["--wire", "none"]).stdin(Stdio::null());
+            Plug::Files => {
+                let playing = plan.logs.join(format!("{name}.card{index}.played.pcap"));
+                let written = plan.logs.join(format!("{name}.card{index}.written.pcapng"));
+                let played = frames::addressed_to(guest_octets(number), index as u64 + 1);
+                std::fs::write(&playing, frames::as_pcap(&played))?;
+                command.args(["--wire", &format!("file:{},{}", playing.display(), written.display())]);
+                files = Some(Files { played, written });
+            }
+            Plug::Nothing => {
+                command.args(["--wire", "none"]);
             }
         }
         let child = command.spawn().context("cannot start the server of a card")?;
-        let mut card = Card { child, socket, log };
+        let mut card = Card { child, files, socket, log };
         card.wait_until_it_listens()?;
         cards.push(card);
     }

@@ -18,6 +18,8 @@ pub enum Configuration {
     Emulated,
     /// Behind an IOMMU 48 bits wide: emulated 82599s on two wires, a virtio NIC on a third, an X540 and an X550.
     EmulatedIommu,
+    /// Behind an IOMMU 48 bits wide: two emulated 82599s between capture files.
+    EmulatedFiles,
     /// Behind an IOMMU 48 bits wide: two emulated 82599s, one of which is taken away.
     EmulatedLost,
     /// A small Debian machine: its own udev, kmod, PAM, su and sudo. An IOMMU 48 bits wide, two NICs on wires,
@@ -80,8 +82,19 @@ enum Device {
 pub struct Served {
     /// Which one, as `--device` names it.
     pub device: &'static str,
-    /// The wire behind it, if there is one.
-    pub wire: Option<usize>,
+    /// What is behind it.
+    pub plug: Plug,
+}
+
+/// What a served card is plugged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plug {
+    /// The n-th wire.
+    Wire(usize),
+    /// Capture files (see `cards`).
+    Files,
+    /// Nothing.
+    Nothing,
 }
 
 impl Configuration {
@@ -89,7 +102,9 @@ impl Configuration {
     pub fn address_bits(self) -> Option<u32> {
         match self {
             Self::Iommu39 => Some(39),
-            Self::Iommu48 | Self::EmulatedIommu | Self::EmulatedLost | Self::Debian => Some(48),
+            Self::Iommu48 | Self::EmulatedIommu | Self::EmulatedFiles | Self::EmulatedLost | Self::Debian => {
+                Some(48)
+            }
             Self::NoIommu | Self::Emulated => None,
         }
     }
@@ -105,14 +120,14 @@ impl Configuration {
 
     /// Whether QEMU has the wire, for a NIC of its own.
     pub fn has_wire(self, wire: usize) -> bool {
-        self.served().iter().all(|card| card.wire != Some(wire))
+        self.served().iter().all(|card| card.plug != Plug::Wire(wire))
     }
 
     /// How many wires it has.
     pub fn wires(self) -> usize {
         let wired = |device: &&Device| match device {
             Device::Wired(..) => true,
-            Device::Served(served) => served.wire.is_some(),
+            Device::Served(served) => matches!(served.plug, Plug::Wire(_)),
             _ => false,
         };
         self.layout().iter().filter(wired).count()
@@ -175,26 +190,31 @@ impl Configuration {
     }
 
     fn layout(self) -> Vec<Device> {
-        let served = |device, wire| Device::Served(Served { device, wire });
+        let served = |device, plug| Device::Served(Served { device, plug });
         match self {
             Self::Emulated => {
                 return vec![
-                    served("82599", Some(0)),
-                    served("82599-kx4", Some(1)),
-                    served("x540", None),
-                    served("x550", None),
+                    served("82599", Plug::Wire(0)),
+                    served("82599-kx4", Plug::Wire(1)),
+                    served("x540", Plug::Nothing),
+                    served("x550", Plug::Nothing),
                 ];
             }
             Self::EmulatedIommu => {
                 return vec![
-                    served("82599", Some(0)),
-                    served("82599-kx4", Some(1)),
+                    served("82599", Plug::Wire(0)),
+                    served("82599-kx4", Plug::Wire(1)),
                     Device::Wired(BESIDE_WIRE, ""),
-                    served("x540", None),
-                    served("x550", None),
+                    served("x540", Plug::Nothing),
+                    served("x550", Plug::Nothing),
                 ];
             }
-            Self::EmulatedLost => return vec![served("82599", Some(0)), served("82599", Some(1))],
+            Self::EmulatedFiles => {
+                return vec![served("82599", Plug::Files), served("82599-kx4", Plug::Files)];
+            }
+            Self::EmulatedLost => {
+                return vec![served("82599", Plug::Wire(0)), served("82599", Plug::Wire(1))];
+            }
             Self::Iommu39 | Self::Iommu48 | Self::NoIommu | Self::Debian => {}
         }
         let mut layout = vec![Device::Wired(0, ""), Device::Wired(1, "")];
@@ -224,6 +244,11 @@ pub fn guest_address(wire: usize) -> String {
     format!("02:00:00:00:01:{wire:02x}")
 }
 
+/// The same in bytes.
+pub fn guest_octets(wire: usize) -> [u8; 6] {
+    [0x02, 0x00, 0x00, 0x00, 0x01, wire as u8]
+}
+
 impl fmt::Display for Configuration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -232,6 +257,7 @@ impl fmt::Display for Configuration {
             Self::NoIommu => "no-iommu",
             Self::Emulated => "emulated",
             Self::EmulatedIommu => "emulated-iommu",
+            Self::EmulatedFiles => "emulated-files",
             Self::EmulatedLost => "emulated-lost",
             Self::Debian => "debian",
         })

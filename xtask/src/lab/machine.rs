@@ -210,6 +210,11 @@ impl Machine {
         card.kill()
     }
 
+    /// The card that is served at that place.
+    pub fn card(&self, index: usize) -> Result<&Card> {
+        self.cards.get(index).ok_or_else(|| anyhow!("the guest has no served card {index}"))
+    }
+
     /// Whether the guest still takes commands.
     pub fn answers(&self) -> bool {
         !self.broken

@@ -4,7 +4,9 @@ pub mod forward;
 pub mod model;
 mod needs;
 pub mod ports;
+mod running;
 mod watcher;
+mod wire;
 
 pub use needs::default_memory;
 

@@ -1,44 +1,46 @@
 //! How many packet buffers a run needs, and how much memory that is.
 
 use crate::Error;
-use crate::cli::{BATCH, ForwardOptions, RING_SIZE};
+use crate::cli::{BATCH, RING_SIZE, RingOptions};
 use ringway_dma::BufferSize;
 use ringway_packet::MAGAZINE;
-
-/// Ports of a run, and directions.
-const PORTS: u32 = 2;
 
 /// Buffers that a queue's own cache may hold beyond a batch: two magazines that it keeps, and one in use
 /// (crate `ringway-packet`).
 const CACHED: u32 = 3 * MAGAZINE as u32;
 
-/// The size of the pool: what was asked for, or what rings, batches and caches can hold at once, so that no queue
-/// ever waits for another's buffers.
-pub(super) fn buffers(options: &ForwardOptions) -> Result<u32, Error> {
-    let (receive, transmit) = (options.rings.receive(), options.rings.transmit());
-    let batch = u32::from(options.batch);
+/// The size of the pool for so many ports, each of which receives and sends: what was asked for, or what rings, batches
+/// and caches can hold at once, so that no queue ever waits for another's buffers.
+pub(super) fn buffers(ports: usize, rings: &RingOptions, batch: u16) -> Result<u32, Error> {
+    // A program doesn't have 2^32 ports: a pool that large is refused when it is made.
+    let ports = u32::try_from(ports).unwrap_or(u32::MAX);
+    let (receive, transmit) = (rings.receive(), rings.transmit());
+    let batch = u32::from(batch);
     // A batch is in the program's hands, another may wait in each cache.
-    let least = PORTS * (receive + batch);
-    match options.rings.pool {
-        Some(given) if given < least => Err(Error::PoolTooSmall { given, rings: PORTS * receive, least }),
+    let least = ports.saturating_mul(receive + batch);
+    match rings.pool {
+        Some(given) if given < least => {
+            Err(Error::PoolTooSmall { given, rings: ports.saturating_mul(receive), least })
+        }
         Some(given) => Ok(given),
-        None => Ok(enough(receive, transmit, batch)),
+        None => Ok(enough(ports, receive, transmit, batch)),
     }
 }
 
 /// Buffers that never run out: all that rings, batches and caches can hold at once.
-fn enough(receive: u32, transmit: u32, batch: u32) -> u32 {
-    let held = PORTS * (receive + transmit + batch) + 2 * PORTS * (batch + CACHED);
-    held.next_multiple_of(MAGAZINE as u32)
+fn enough(ports: u32, receive: u32, transmit: u32, batch: u32) -> u32 {
+    let held = ports.saturating_mul(receive + transmit + batch + 2 * (batch + CACHED));
+    held.checked_next_multiple_of(MAGAZINE as u32).unwrap_or(held)
 }
 
-/// How much memory a run with the default options maps for its devices, in bytes: the pool and the rings, in whole huge
-/// pages. It is what has to be allowed to be locked.
+/// How much memory a run between two ports with the default options maps for its devices, in bytes: the pool and the
+/// rings, in whole huge pages. It is what has to be allowed to be locked.
 pub fn default_memory() -> u64 {
+    const PORTS: u32 = 2;
     const HUGE_PAGE: u64 = 2 << 20;
     /// The most that a descriptor takes, with its share of what else a ring has: virtio's split ring has 26 bytes.
     const DESCRIPTOR: u64 = 32;
-    let buffers = u64::from(enough(RING_SIZE, RING_SIZE, u32::from(BATCH)));
+    let buffers = u64::from(enough(PORTS, RING_SIZE, RING_SIZE, u32::from(BATCH)));
     let pool = buffers * u64::from(BufferSize::default().bytes());
     let rings = u64::from(2 * PORTS * RING_SIZE) * DESCRIPTOR;
     // A pool that fills most of its last huge page takes it whole; rings are too small for one.
@@ -54,7 +56,7 @@ mod tests {
     fn buffers_for(arguments: &[&str]) -> Result<u32, Error> {
         let all = ["ringway", "forward", "emulated:0", "emulated:1"].iter().chain(arguments);
         match CommandLine::try_parse_from(all).unwrap().command {
-            Some(Command::Forward(options)) => buffers(&options),
+            Some(Command::Forward(options)) => buffers(2, &options.rings, options.batch),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! What `forward` prints while it runs, and how emulated sources end.
 
-use crate::engine::{Sample, Watch};
+use crate::engine::{Failure, Sample, Watch};
 use crate::output::Console;
 use crate::output::live::Live;
 use crate::ports::Emulation;
@@ -36,6 +36,10 @@ impl Watch for Watcher<'_> {
 
     fn sample(&mut self, sample: &Sample) {
         self.live.show(sample);
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        self.console.warn(format_args!("{failure}; the ports are given back"));
     }
 
     fn quieten(&mut self) {

@@ -111,3 +111,31 @@ fn a_reset_by_someone_else_is_noticed() {
     assert!(message.starts_with("emulated:0") && message.contains("reset"), "{message}");
     port.close();
 }
+
+#[test]
+fn a_card_that_the_kernel_wants_back_is_named() {
+    let mut port = open(Setup::default());
+    port.control.check().unwrap();
+    port.watch.record().wanted_back = true;
+    let message = port.control.check().unwrap_err().to_string();
+    assert!(message.starts_with("emulated:0") && message.contains("unbound or unplugged"), "{message}");
+    port.close();
+}
+
+#[test]
+fn a_card_that_is_pulled_out_is_gone_and_what_it_had_is_not_used_again() {
+    let mut port = open(Setup::default());
+    let monitor = port.device.monitor();
+    assert!(port.device.inject(&frame(0, 60)));
+    monitor.remove();
+    let message = port.control.check().unwrap_err().to_string();
+    assert!(message.starts_with("emulated:0") && message.contains("gone"), "{message}");
+    assert!(!port.device.inject(&frame(1, 60)));
+    assert_eq!(port.device.step(), 0);
+    let (space, pool) = (port.space.clone(), port.pool.clone());
+    drop(port);
+    // Nothing says that a device that is gone is done with what it had: that is never used again, only unmapped.
+    assert_eq!((pool.available(), pool.lost()), (pool.buffers() - 512, 512));
+    drop(pool);
+    assert_eq!(space.usage().bytes, 0);
+}

@@ -162,6 +162,8 @@ pub struct Record {
     pub survives_reset: Vec<(u64, u32)>,
     /// Configuration space can't be reached.
     pub config_fails: bool,
+    /// The kernel wants the function back.
+    pub wanted_back: bool,
     registers: Option<Arc<dyn Registers>>,
 }
 
@@ -254,6 +256,9 @@ impl Backend for Watched {
         let inner = self.inner.bar(index)?;
         self.watch.record().registers = Some(Arc::clone(&inner));
         Ok(Arc::new(WatchedRegisters { inner, watch: self.watch.clone() }))
+    }
+    fn removal_requested(&self) -> bool {
+        self.watch.record().wanted_back
     }
     fn msix_vectors(&self) -> u16 {
         self.inner.msix_vectors()

@@ -12,6 +12,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub trait Link: Wire {
     /// The file, if there is one.
     fn readable(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether frames wait until the receiver is on. If not, what arrives before is lost, as on a real wire.
+    fn keeps(&self) -> bool {
+        false
+    }
 }
 
 /// Frames through an open file, one a read and one a write: a TAP interface without a header before its frames

@@ -55,6 +55,7 @@ impl Mover {
                 Wants::Frames => true,
                 Wants::Nothing => false,
                 // The receiver is off: what arrives is lost.
+                Wants::Silence if link.keeps() => false,
                 Wants::Silence => {
                     while link.receive(&mut spare).is_some() {}
                     true

@@ -49,6 +49,30 @@ pub fn assorted() -> Vec<Vec<u8>> {
     frames
 }
 
+/// Frames of every length from 60 to 1514 bytes, three times, to one address; other contents for another `seed`.
+pub fn addressed_to(destination: [u8; 6], seed: u64) -> Vec<Vec<u8>> {
+    let mut numbers = Numbers(seed);
+    let lengths = (60..=1514).chain(60..=1514).chain(60..=1514);
+    lengths.map(|length| frame(&destination, &[], length, &mut numbers)).collect()
+}
+
+/// A capture file as tcpdump writes it (pcap 2.4, microseconds, Ethernet), laid out here by hand: what reads it is
+/// under test.
+pub fn as_pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let word = |file: &mut Vec<u8>, value: u32| file.extend(value.to_le_bytes());
+    for value in [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 262_144, 1] {
+        word(&mut file, value);
+    }
+    for (number, frame) in (0u32..).zip(frames) {
+        for value in [1_700_000_000, number, frame.len() as u32, frame.len() as u32] {
+            word(&mut file, value);
+        }
+        file.extend(frame);
+    }
+    file
+}
+
 fn frame(destination: &[u8; 6], tags: &[[u8; 4]], length: usize, numbers: &mut Numbers) -> Vec<u8> {
     let mut frame = Vec::with_capacity(length);
     frame.extend(destination);

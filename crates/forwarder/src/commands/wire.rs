@@ -1,0 +1,209 @@
+//! What the card of `model serve` is plugged into: a TAP interface, a socket, capture files.
+
+use crate::Error;
+use ringway_model::vfio_user::{FrameLink, Link};
+use ringway_model::wire::Wire;
+use ringway_traffic::capture::{Captured, Reader, Writer};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, socketpair};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+/// What the card is plugged into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WireName {
+    /// A TAP interface of that name, made here.
+    Tap(String),
+    /// A SEQPACKET socket that somebody listens on.
+    Unix(PathBuf),
+    /// Capture files: the first is played, the second gets what the card sends; either may be missing.
+    Files(Option<PathBuf>, Option<PathBuf>),
+    /// Standard input.
+    StandardInput,
+    /// Nothing: frames go nowhere.
+    None,
+}
+
+impl FromStr for WireName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("tap", name)) if !name.is_empty() && name.len() < 16 => Ok(Self::Tap(name.to_owned())),
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            Some(("file", files)) => {
+                let (in_, out) = files.split_once(',').unwrap_or((files, ""));
+                let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+                match (path(in_), path(out)) {
+                    (None, None) => Err("write file:IN,OUT, file:IN or file:,OUT".to_owned()),
+                    (in_, out) => Ok(Self::Files(in_, out)),
+                }
+            }
+            None if text == "stdin" => Ok(Self::StandardInput),
+            None if text == "none" => Ok(Self::None),
+            _ => Err("write tap:NAME (up to 15 letters), unix:PATH, file:IN,OUT, stdin or none".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for WireName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        match self {
+            Self::Tap(name) => write!(f, "tap:{name}"),
+            Self::Unix(socket) => write!(f, "unix:{}", socket.display()),
+            Self::Files(in_, out) => write!(f, "file:{},{}", path(in_), path(out)),
+            Self::StandardInput => f.write_str("stdin"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+/// Opens a wire.
+///
+/// # Errors
+/// When it can't be had, by name.
+pub(super) fn open(wire: &WireName) -> Result<Box<dyn Link>, Error> {
+    if let WireName::Files(in_, out) = wire {
+        return Ok(Box::new(FileLink {
+            playing: in_.as_deref().map(Reader::open).transpose()?,
+            writing: out.as_deref().map(|path| Writer::create(path, &["card"])).transpose()?,
+            unwritten: false,
+        }));
+    }
+    let open = || FrameLink::new(open_file(wire)?);
+    let link = open().map_err(|source| Error::Wire { wire: wire.to_string(), source })?;
+    Ok(Box::new(link))
+}
+
+fn open_file(wire: &WireName) -> io::Result<OwnedFd> {
+    match wire {
+        WireName::Tap(name) => {
+            let name = tappers::Interface::new(name)?;
+            tappers::Tap::new_named(name)?.as_fd().try_clone_to_owned()
+        }
+        WireName::Unix(path) => {
+            let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+            connect(&socket, &SocketAddrUnix::new(path)?)?;
+            Ok(socket)
+        }
+        WireName::StandardInput => io::stdin().as_fd().try_clone_to_owned(),
+        WireName::None | WireName::Files(..) => {
+            // One end of a pair: what is sent into it is lost once its other end is gone.
+            Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?.0)
+        }
+    }
+}
+
+/// Capture files as a wire. A frame is read when there is room for it, and none is lost.
+#[derive(Debug)]
+struct FileLink {
+    playing: Option<Reader>,
+    writing: Option<Writer>,
+    /// Frames were written since the last flush.
+    unwritten: bool,
+}
+
+impl FileLink {
+    /// A file that fails is told of once, and used no more.
+    fn give_up<T>(file: &mut Option<T>, error: &dyn fmt::Display) {
+        crate::output::console::error(error);
+        *file = None;
+    }
+}
+
+impl Wire for FileLink {
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        match self.playing.as_mut()?.next_whole() {
+            Ok(Some(Captured { bytes, .. })) => {
+                frame.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+                Some(bytes.len())
+            }
+            Ok(None) => None,
+            Err(error) => {
+                Self::give_up(&mut self.playing, &error);
+                None
+            }
+        }
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        // A clock before 1970 is written as 1970.
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if let Some(file) = &mut self.writing {
+            self.unwritten = true;
+            if let Err(error) = file.write(0, time, frame) {
+                Self::give_up(&mut self.writing, &error);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        // The server ends by a signal at any time: what a round has sent is in the file after it.
+        if std::mem::take(&mut self.unwritten)
+            && let Some(file) = &mut self.writing
+            && let Err(error) = file.flush()
+        {
+            Self::give_up(&mut self.writing, &error);
+        }
+    }
+}
+
+impl Link for FileLink {
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn keeps(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wires_are_named_by_kind_and_place() {
+        assert_eq!("tap:tap0".parse(), Ok(WireName::Tap("tap0".to_owned())));
+        assert_eq!("unix:/run/x:y".parse(), Ok(WireName::Unix("/run/x:y".into())));
+        let file = |path: &str| Some(PathBuf::from(path));
+        assert_eq!("file:a,b".parse(), Ok(WireName::Files(file("a"), file("b"))));
+        assert_eq!("file:a".parse(), Ok(WireName::Files(file("a"), None)));
+        assert_eq!("file:,b".parse(), Ok(WireName::Files(None, file("b"))));
+        assert_eq!("stdin".parse(), Ok(WireName::StandardInput));
+        assert_eq!("none".parse(), Ok(WireName::None));
+        for wrong in ["", "tap:", "file:", "file:,", "tap:0123456789abcdef", "unix:", "tap0", "udp:1"] {
+            assert!(wrong.parse::<WireName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wire_that_is_not_there_is_an_error() {
+        assert!(open(&WireName::Unix("/nonexistent/wire".into())).is_err());
+        let message = open(&WireName::Files(Some("/nonexistent.pcap".into()), None)).unwrap_err().to_string();
+        assert!(message.contains("/nonexistent.pcap"), "{message}");
+        assert!(open(&WireName::None).is_ok());
+    }
+
+    #[test]
+    fn what_a_card_sends_into_a_file_is_what_another_plays_from_it() {
+        let path = std::env::temp_dir().join(format!("ringway-wire-{}.pcapng", std::process::id()));
+        let frames: Vec<Vec<u8>> = (60..=200).map(|length| vec![length as u8; length]).collect();
+        let mut writing = open(&WireName::Files(None, Some(path.clone()))).unwrap();
+        frames.iter().for_each(|frame| writing.send(frame));
+        writing.end();
+        let mut playing = open(&WireName::Files(Some(path.clone()), None)).unwrap();
+        let mut buffer = vec![0; ringway_model::wire::MAXIMUM_FRAME];
+        for frame in &frames {
+            let length = playing.receive(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], frame);
+        }
+        assert_eq!(playing.receive(&mut buffer), None);
+        std::fs::remove_file(path).unwrap();
+    }
+}

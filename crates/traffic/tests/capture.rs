@@ -1,0 +1,89 @@
+//! Capture files: what is written is read, and what is none is refused.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use ringway_traffic::capture::{Error, Reader, Writer};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+fn frames(path: &Path) -> Result<Vec<(Duration, u32, Vec<u8>)>, Error> {
+    let mut reader = Reader::open(path)?;
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_whole()? {
+        frames.push((frame.time, frame.interface, frame.bytes.into_owned()));
+    }
+    Ok(frames)
+}
+
+fn file(folder: &tempfile::TempDir, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join("file.pcap");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A pcap file as tcpdump writes it, with one frame of 60 bytes: by hand, from the format's description.
+fn pcap(magic: u32, link: u32, fraction: u32, captured: u32, length: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(magic.to_le_bytes());
+    bytes.extend([2, 0, 4, 0]);
+    bytes.extend([0; 8]);
+    for word in [262_144, link, 1_700_000_000, fraction, captured, length] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend((0..captured).map(|byte| byte as u8));
+    bytes
+}
+
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
+const ETHERNET: u32 = 1;
+
+#[test]
+fn frames_come_back_with_their_bytes_times_and_interfaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.pcapng");
+    let mut writer = Writer::create(&path, &["emulated:0", "0000:03:00.0"]).unwrap();
+    let expected: Vec<(Duration, u32, Vec<u8>)> = (0u8..200)
+        .map(|number| {
+            let time = Duration::new(1_700_000_000, 123_456_700 + u32::from(number));
+            (time, u32::from(number % 2), vec![number; 60 + usize::from(number)])
+        })
+        .collect();
+    for (time, interface, bytes) in &expected {
+        writer.write(*interface, *time, bytes).unwrap();
+    }
+    writer.flush().unwrap();
+    assert_eq!(frames(&path).unwrap(), expected);
+    drop(writer);
+    assert_eq!(frames(&path).unwrap(), expected);
+}
+
+#[test]
+fn files_of_tcpdump_are_read_in_both_resolutions() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..60).collect();
+    for (magic, nanoseconds) in [(MICROSECONDS, 5_000), (NANOSECONDS, 5)] {
+        let path = file(&folder, &pcap(magic, ETHERNET, 5, 60, 60));
+        let time = Duration::new(1_700_000_000, nanoseconds);
+        assert_eq!(frames(&path).unwrap(), [(time, 0, bytes.clone())]);
+    }
+}
+
+#[test]
+fn what_cannot_be_played_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = pcap(MICROSECONDS, ETHERNET, 0, 60, 60);
+    for (bytes, expected) in [
+        (pcap(MICROSECONDS, 113, 0, 60, 60), "not Ethernet"),
+        (pcap(MICROSECONDS, ETHERNET, 0, 60, 90), "frame 1 has 60 of its 90 bytes"),
+        (whole[..70].to_vec(), "no capture file that can be read on from frame 0"),
+        (b"<html>".to_vec(), "no capture file"),
+        (Vec::new(), "no capture file"),
+    ] {
+        let message = frames(&file(&folder, &bytes)).unwrap_err().to_string();
+        assert!(message.contains("file.pcap") && message.contains(expected), "{message}");
+    }
+    let message = Reader::open(&folder.path().join("none.pcap")).unwrap_err().to_string();
+    assert!(message.contains("none.pcap") && message.contains("No such file"), "{message}");
+    let message = Writer::create(Path::new("/proc/none/out.pcapng"), &[]).unwrap_err().to_string();
+    assert!(message.contains("/proc/none/out.pcapng"), "{message}");
+}
