@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::Case;
-use crate::lab::configuration::{Configuration, FIRST, GROUPED, SECOND};
+use crate::lab::configuration::{BESIDE, Configuration, FIRST, GROUPED, SECOND};
 use crate::lab::forwarder;
 use crate::lab::image::USER;
 use crate::lab::machine::Machine;
@@ -36,6 +36,12 @@ pub(super) const CASES: &[Case] = &[
         configuration: Configuration::Iommu39,
         run: refuses_the_default_route,
     },
+    Case {
+        name: "status-usable",
+        shows: "`ringway status`: an 82599 and a virtio NIC become usable by `bind`, for that user",
+        configuration: Configuration::EmulatedIommu,
+        run: status_usable,
+    },
 ];
 
 fn refuses_the_default_route(machine: &mut Machine) -> Result<()> {
@@ -64,6 +70,38 @@ fn refuses_the_default_route(machine: &mut Machine) -> Result<()> {
     machine.check(&format!(
         "ip link set $(interface_of {FIRST}) up && ringway bind {FIRST} --user {USER} && ringway unbind {FIRST}"
     ))?;
+    Ok(())
+}
+
+/// The line of `ringway status` on a function, as the user sees it, split into words.
+fn status_of(machine: &mut Machine, address: &str) -> Result<Vec<String>> {
+    let said = machine.check("as_user ringway status")?;
+    let line = said.lines().find(|line| line.starts_with(&format!("{address}  ")));
+    let Some(line) = line else { bail!("expected a line on {address}, saw:\n{said}") };
+    Ok(line.split_whitespace().map(str::to_owned).collect())
+}
+
+fn status_usable(machine: &mut Machine) -> Result<()> {
+    const IDS: [(&str, &str); 2] = [(FIRST, "8086:10fb"), (BESIDE, "1af4:1041")];
+    // With no name list in the guest, the last two columns are whether it is usable, and no name.
+    let usable = |words: &[String]| words.iter().rev().nth(1).cloned().unwrap_or_default();
+    for (address, id) in IDS {
+        let before = status_of(machine, address)?;
+        machine.check(&format!("ringway bind {address} --user {USER}"))?;
+        let bound = status_of(machine, address)?;
+        machine.check(&format!("chown root /dev/vfio/$(group_of {address})"))?;
+        let others = status_of(machine, address)?;
+        machine.check(&format!("ringway unbind {address}"))?;
+        if !bound.contains(&id.to_owned()) || !bound.contains(&"vfio-pci".to_owned()) {
+            bail!("expected {address} to be told as {id} with vfio-pci, saw {bound:?}");
+        }
+        let seen = [&before, &bound, &others].map(|words| usable(words));
+        if seen != ["no", "yes", "no"] {
+            bail!(
+                "expected {address} to be usable while it is bound for this user and then alone, saw {seen:?}"
+            );
+        }
+    }
     Ok(())
 }
 
