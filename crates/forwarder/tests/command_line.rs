@@ -297,3 +297,30 @@ fn standard_error_may_be_closed_and_a_reader_of_the_summary_may_go() {
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn what_doctor_asks_for_is_enough_for_a_run_by_default_and_not_much_more() {
+    const MIB: f64 = 1_048_576.0;
+    let output = run(&["doctor", "--json"]);
+    let checks = json(&output)["checks"].as_array().unwrap().clone();
+    let memory = checks.iter().find(|check| check["name"] == "locked memory").unwrap();
+    let needed = memory["finding"].as_str().unwrap();
+    let needed: f64 = needed.split_once(" MiB needed").unwrap().0.parse().unwrap();
+
+    for device in ["82599", "virtio-net"] {
+        let output =
+            run(&["forward", "emulated:0", "emulated:1", "--emulate", device, "--packets", "1000", "-v"]);
+        let errors = errors(&output);
+        // "memory: 5.2 MiB mapped for the emulated ports in 9 mappings, …"
+        let line = errors.lines().find(|line| line.contains("mapped for the emulated ports")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "mapped").unwrap();
+        let unit = match words[at - 1] {
+            "KiB" => MIB / 1024.0,
+            "MiB" => MIB,
+            other => panic!("{other} in {line}"),
+        };
+        let mapped = words[at - 2].parse::<f64>().unwrap() * unit;
+        assert!(mapped <= needed * MIB && mapped * 2.0 > needed * MIB, "{needed} MiB needed, {line}");
+    }
+}

@@ -28,7 +28,7 @@ pub struct ForwardOptions {
     #[command(flatten)]
     pub rings: RingOptions,
     /// The most packets that are moved at once
-    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "PACKETS", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub batch: u16,
     /// The processors to run on: one for both directions, or one for each (2,3). Otherwise one thread, where the
     /// system puts it
@@ -199,7 +199,9 @@ impl From<WhenFullArgument> for WhenFull {
 }
 
 /// Descriptors of a ring, where nothing else is said.
-const RING_SIZE: u32 = 512;
+pub(crate) const RING_SIZE: u32 = 512;
+/// The most packets that are moved at once, where nothing else is said.
+pub(crate) const BATCH: u16 = 32;
 
 impl RingOptions {
     /// Descriptors of each receive ring.
@@ -226,7 +228,7 @@ impl ForwardOptions {
                 pool: None,
                 buffer_size: BufferSize::default(),
             },
-            batch: 32,
+            batch: BATCH,
             cores: Vec::new(),
             touch: Retouch::Read,
             when_full: None,

@@ -7,6 +7,7 @@ mod forward;
 mod traffic;
 mod values;
 
+pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, OutputOptions, Retouch,
     RingOptions, WhenFullArgument,

@@ -10,6 +10,8 @@ mod running;
 mod watcher;
 mod wire;
 
+pub use needs::default_memory;
+
 use crate::Error;
 use crate::binding::{Context, Elevation};
 use crate::cli::{Command, CommandLine, ForwardOptions};

@@ -4,9 +4,11 @@ mod binding;
 mod boot;
 mod bridge;
 mod confinement;
+mod doctor;
 mod forward;
 mod ixgbe_driver;
 mod ixgbe_model;
+mod persist;
 mod ports;
 mod refusals;
 mod restart;
@@ -51,6 +53,8 @@ pub fn all() -> Vec<Case> {
         restart::CASES,
         ports::CASES,
         binding::CASES,
+        persist::CASES,
+        doctor::CASES,
         refusals::CASES,
         confinement::CASES,
     ]
