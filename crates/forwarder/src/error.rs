@@ -4,6 +4,7 @@ use crate::PortName;
 use crate::engine::Failure;
 use crate::machine::cpu;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The errors of the program. Each message names the thing and the way out.
@@ -122,6 +123,9 @@ pub enum Error {
         /// The errno.
         source: io::Error,
     },
+    /// A file that would be played and emptied at once.
+    #[error("{} can't be played and written at the same time: write into another file", .0.display())]
+    SameFile(PathBuf),
     /// The server of an emulated card.
     #[error(transparent)]
     Model(#[from] ringway_model::vfio_user::Error),
@@ -149,6 +153,7 @@ impl Error {
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }
             | Self::SameCore(_)
+            | Self::SameFile(_)
             | Self::Processor(_) => ExitCode::from(2),
             Self::Failed(failures)
                 if failures.iter().any(|failure| matches!(failure, Failure::Panicked { .. })) =>

@@ -73,22 +73,22 @@ pub struct EmulationArguments {
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub rate: Option<f64>,
     /// What emulated ports are: 82599, 82599-kx4, x540, x550 or virtio-net; one for both ports, or one for each
-    #[arg(long, value_name = "DEVICE[,DEVICE]", value_delimiter = ',', num_args = 1..=2, value_parser = values::device)]
-    pub emulate: Vec<Kind>,
+    #[arg(long, value_name = "DEVICE[,DEVICE]", value_parser = values::devices)]
+    pub emulate: Option<[Kind; 2]>,
 }
 
 impl EmulationArguments {
     /// The option that was given, if one was.
     pub fn given(&self) -> Option<&'static str> {
-        let emulate = (!self.emulate.is_empty()).then_some("--emulate");
-        self.rate.map(|_| "--rate").or(emulate)
+        self.rate.map(|_| "--rate").or(self.emulate.map(|_| "--emulate"))
     }
 }
 
 /// Rings and packet memory.
 #[derive(Args, Clone, Debug)]
 pub struct RingOptions {
-    /// Descriptors of each ring; a device that has fewer uses what it has [default: 512]
+    /// Descriptors of each ring: 64 to 4096 on the 82599 family; a virtio card that has fewer uses what it has [default:
+    /// 512]
     #[arg(long, value_name = "NUMBER", value_parser = values::ring_size)]
     pub ring_size: Option<u32>,
     /// Descriptors of each receive ring

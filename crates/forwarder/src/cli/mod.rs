@@ -152,6 +152,10 @@ mod tests {
             ("--destination-mac", "01:00:5e:00:00", "02:00:00:00:00:01"),
             ("--buffer-size", "1024", "2048"),
             ("--pool", "0", "1.."),
+            ("--rate", "0pps", "500kpps"),
+            ("--rate", "2", "500kpps"),
+            ("--emulate", "e1000", "virtio-net"),
+            ("--emulate", "x540,x550,82599", "two with a comma"),
         ] {
             let argument = format!("{option}={value}");
             let error = forward(&["emulated:0", "emulated:1", &argument]).unwrap_err();
@@ -189,6 +193,16 @@ mod tests {
             forward(&["emulated:0", "emulated:1", "--rewrite-mac", "--source-mac", "02:00:00:00:00:01"])
                 .is_err()
         );
+    }
+
+    #[test]
+    fn emulated_devices_are_one_for_both_ports_or_one_for_each_wherever_the_option_stands() {
+        use crate::ports::Kind;
+        let one = forward(&["--emulate", "virtio-net", "emulated:0", "emulated:1"]).unwrap();
+        assert_eq!(one.emulation.emulate, Some([Kind::VirtioNet; 2]));
+        let two = forward(&["emulated:0", "emulated:1", "--emulate", "82599,virtio-net"]).unwrap();
+        assert_eq!(two.emulation.emulate, Some([Kind::default(), Kind::VirtioNet]));
+        assert_eq!(two.emulation.given(), Some("--emulate"));
     }
 
     #[test]

@@ -67,8 +67,14 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "write a rate with its unit: 1000pps, 500kpps, 2Mpps, 2.5Gbit/s".to_owned())
 }
 
+/// What two emulated ports are: one for both, or one for each.
+pub(super) fn devices(text: &str) -> Result<[Kind; 2], String> {
+    let (a, b) = text.split_once(',').unwrap_or((text, text));
+    Ok([device(a)?, device(b)?])
+}
+
 /// What an emulated port is.
-pub(super) fn device(text: &str) -> Result<Kind, String> {
+fn device(text: &str) -> Result<Kind, String> {
     use crate::commands::model::Device;
     if text == "virtio-net" {
         return Ok(Kind::VirtioNet);
@@ -77,7 +83,7 @@ pub(super) fn device(text: &str) -> Result<Kind, String> {
     known.map_err(|_| {
         let names = Device::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
-        format!("there are {} and virtio-net", names.join(", "))
+        format!("there are {} and virtio-net, one for both ports or two with a comma", names.join(", "))
     })
 }
 

@@ -47,8 +47,10 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
 
     let names = [options.a, options.b];
     check_emulation(options, &names)?;
-    let emulation =
-        EmulationOptions { kinds: options.emulation.emulate.clone(), rate: options.emulation.rate };
+    let emulation = EmulationOptions {
+        kinds: options.emulation.emulate.map(Vec::from).unwrap_or_default(),
+        rate: options.emulation.rate,
+    };
     let open = OpenOptions {
         port: port_options(options),
         buffers,

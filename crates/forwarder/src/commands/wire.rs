@@ -8,7 +8,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
 
@@ -69,7 +70,13 @@ impl fmt::Display for WireName {
 /// When it can't be had, by name.
 pub(super) fn open(wire: &WireName) -> Result<Box<dyn Link>, Error> {
     if let WireName::Files(in_, out) = wire {
+        if let (Some(in_), Some(out)) = (in_, out)
+            && is_same_file(in_, out)
+        {
+            return Err(Error::SameFile(out.clone()));
+        }
         return Ok(Box::new(FileLink {
+            name: wire.to_string(),
             playing: in_.as_deref().map(Reader::open).transpose()?,
             writing: out.as_deref().map(|path| Writer::create(path, &["card"])).transpose()?,
             unwritten: false,
@@ -99,9 +106,19 @@ fn open_file(wire: &WireName) -> io::Result<OwnedFd> {
     }
 }
 
+/// Whether both paths lead to one ordinary file, whatever they are called.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| {
+        std::fs::metadata(path).ok().filter(|found| found.is_file()).map(|found| (found.dev(), found.ino()))
+    };
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
 /// Capture files as a wire. A frame is read when there is room for it, and none is lost.
 #[derive(Debug)]
 struct FileLink {
+    /// As it was named.
+    name: String,
     playing: Option<Reader>,
     writing: Option<Writer>,
     /// Frames were written since the last flush.
@@ -118,15 +135,27 @@ impl FileLink {
 
 impl Wire for FileLink {
     fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
-        match self.playing.as_mut()?.next_whole() {
-            Ok(Some(Captured { bytes, .. })) => {
-                frame.get_mut(..bytes.len())?.copy_from_slice(&bytes);
-                Some(bytes.len())
-            }
-            Ok(None) => None,
-            Err(error) => {
-                Self::give_up(&mut self.playing, &error);
-                None
+        loop {
+            match self.playing.as_mut()?.next_whole() {
+                Ok(Some(Captured { bytes, .. })) => match frame.get_mut(..bytes.len()) {
+                    Some(place) => {
+                        place.copy_from_slice(&bytes);
+                        return Some(bytes.len());
+                    }
+                    None => {
+                        let (length, most) = (bytes.len(), frame.len());
+                        let number = self.playing.as_ref().map_or(0, Reader::frames);
+                        crate::output::console::error(&format_args!(
+                            "{}: frame {number} is left out: it has {length} bytes, and no card takes more than {most}",
+                            self.name
+                        ));
+                    }
+                },
+                Ok(None) => return None,
+                Err(error) => {
+                    Self::give_up(&mut self.playing, &error);
+                    return None;
+                }
             }
         }
     }
@@ -167,6 +196,13 @@ impl Link for FileLink {
 mod tests {
     use super::*;
 
+    /// A folder of a test's own.
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("ringway-wire-{}-{name}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        folder
+    }
+
     #[test]
     fn wires_are_named_by_kind_and_place() {
         assert_eq!("tap:tap0".parse(), Ok(WireName::Tap("tap0".to_owned())));
@@ -188,6 +224,39 @@ mod tests {
         let message = open(&WireName::Files(Some("/nonexistent.pcap".into()), None)).unwrap_err().to_string();
         assert!(message.contains("/nonexistent.pcap"), "{message}");
         assert!(open(&WireName::None).is_ok());
+    }
+
+    #[test]
+    fn a_file_is_not_played_and_emptied_at_once_whatever_it_is_called() {
+        let folder = folder("same");
+        let path = folder.join("frames.pcapng");
+        drop(Writer::create(&path, &["card"]).unwrap());
+        let before = std::fs::read(&path).unwrap();
+        let link = folder.join("link.pcapng");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for out in [&path, &link] {
+            let error = open(&WireName::Files(Some(path.clone()), Some(out.clone()))).unwrap_err();
+            assert!(matches!(error, Error::SameFile(_)), "{error}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(open(&WireName::Files(Some(path), Some(folder.join("other.pcapng")))).is_ok());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_frame_that_no_card_takes_is_left_out_and_those_behind_it_are_played() {
+        let folder = folder("long");
+        let path = folder.join("long.pcapng");
+        let mut file = Writer::create(&path, &["card"]).unwrap();
+        for length in [60, ringway_model::wire::MAXIMUM_FRAME + 1, 61] {
+            file.write(0, std::time::Duration::ZERO, &vec![1; length]).unwrap();
+        }
+        drop(file);
+        let mut playing = open(&WireName::Files(Some(path), None)).unwrap();
+        let mut buffer = vec![0; ringway_model::wire::MAXIMUM_FRAME];
+        let lengths: Vec<usize> = std::iter::from_fn(|| playing.receive(&mut buffer)).collect();
+        assert_eq!(lengths, [60, 61]);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
