@@ -98,7 +98,7 @@ pub fn run(command: &ModelCommand) -> Result<(), Error> {
     let device = Options { name, mac: options.mac.0, personality, ..Options::default() };
     // The socket first: where another server has it, no wire is made and no file emptied.
     let server = Server::bind(&options.socket, device)?;
-    let mut link = wire::open(&options.wire).inspect_err(|_| {
+    let (mut link, closing) = wire::open(&options.wire).inspect_err(|_| {
         // It is ours, and nobody was told of it.
         let _ = std::fs::remove_file(&options.socket);
     })?;
@@ -110,6 +110,7 @@ pub fn run(command: &ModelCommand) -> Result<(), Error> {
         .spawn(move || {
             if signals.forever().next().is_some() {
                 stop.stop();
+                closing.close();
                 // A virtual machine that is connected finds its card gone; the next server finds no socket in its way.
                 let _ = std::fs::remove_file(&socket);
                 std::process::exit(0);
