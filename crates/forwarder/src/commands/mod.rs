@@ -4,6 +4,7 @@ pub mod forward;
 pub mod model;
 mod needs;
 pub mod ports;
+mod running;
 mod watcher;
 mod wire;
 

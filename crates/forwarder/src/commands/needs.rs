@@ -1,28 +1,29 @@
 //! How many packet buffers a run needs.
 
 use crate::Error;
-use crate::cli::ForwardOptions;
+use crate::cli::RingOptions;
 use ringway_packet::MAGAZINE;
-
-/// Ports of a run, and directions.
-const PORTS: u32 = 2;
 
 /// Buffers that a queue's own cache may hold beyond a batch: two magazines that it keeps, and one in use
 /// (crate `ringway-packet`).
 const CACHED: u32 = 3 * MAGAZINE as u32;
 
-/// The size of the pool: what was asked for, or what rings, batches and caches can hold at once, so that no queue
-/// ever waits for another's buffers.
-pub(super) fn buffers(options: &ForwardOptions) -> Result<u32, Error> {
-    let (receive, transmit) = (options.rings.receive(), options.rings.transmit());
-    let batch = u32::from(options.batch);
+/// The size of the pool for so many ports, each of which receives and sends: what was asked for, or what rings, batches
+/// and caches can hold at once, so that no queue ever waits for another's buffers.
+pub(super) fn buffers(ports: usize, rings: &RingOptions, batch: u16) -> Result<u32, Error> {
+    // A program doesn't have 2^32 ports: a pool that large is refused when it is made.
+    let ports = u32::try_from(ports).unwrap_or(u32::MAX);
+    let (receive, transmit) = (rings.receive(), rings.transmit());
+    let batch = u32::from(batch);
     // A batch is in the program's hands, another may wait in each cache.
-    let least = PORTS * (receive + batch);
-    let enough = PORTS * (receive + transmit + batch) + 2 * PORTS * (batch + CACHED);
-    match options.rings.pool {
-        Some(given) if given < least => Err(Error::PoolTooSmall { given, rings: PORTS * receive, least }),
+    let least = ports.saturating_mul(receive + batch);
+    let enough = ports.saturating_mul(receive + transmit + batch + 2 * (batch + CACHED));
+    match rings.pool {
+        Some(given) if given < least => {
+            Err(Error::PoolTooSmall { given, rings: ports.saturating_mul(receive), least })
+        }
         Some(given) => Ok(given),
-        None => Ok(enough.next_multiple_of(MAGAZINE as u32)),
+        None => Ok(enough.checked_next_multiple_of(MAGAZINE as u32).unwrap_or(enough)),
     }
 }
 
@@ -35,7 +36,7 @@ mod tests {
     fn buffers_for(arguments: &[&str]) -> Result<u32, Error> {
         let all = ["ringway", "forward", "emulated:0", "emulated:1"].iter().chain(arguments);
         match CommandLine::try_parse_from(all).unwrap().command {
-            Some(Command::Forward(options)) => buffers(&options),
+            Some(Command::Forward(options)) => buffers(2, &options.rings, options.batch),
             other => panic!("{other:?}"),
         }
     }

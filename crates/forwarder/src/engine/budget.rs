@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is left of the limit.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     unclaimed: AtomicU64,
     outstanding: AtomicU64,
 }
@@ -20,7 +20,7 @@ impl Budget {
     }
 
     /// Claims up to `wanted` packets; 0 when others have claimed the rest.
-    pub(super) fn claim(&self, wanted: u64) -> u64 {
+    pub fn claim(&self, wanted: u64) -> u64 {
         let claimed = self
             .unclaimed
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(wanted)));
@@ -28,7 +28,7 @@ impl Budget {
     }
 
     /// Of what was claimed, `unused` goes back and `forwarded` is spent. `true` when the limit is reached.
-    pub(super) fn settle(&self, unused: u64, forwarded: u64) -> bool {
+    pub fn settle(&self, unused: u64, forwarded: u64) -> bool {
         self.unclaimed.fetch_add(unused, Ordering::Relaxed);
         let before = self.outstanding.fetch_sub(forwarded, Ordering::Relaxed);
         before <= forwarded

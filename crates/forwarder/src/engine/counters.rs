@@ -1,22 +1,22 @@
 //! What the engine itself counts: packets between the queues. The queues count the rest.
 //!
-//! Contract: one writer, the worker that owns the direction; anyone reads. Plain loads and stores, no atomic
+//! Contract: one writer, the worker that runs the task; anyone reads. Plain loads and stores, no atomic
 //! read-modify-write; cache lines of their own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What one direction counted, written by its worker.
+/// What one task counted, written by its worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct DirectionCounters {
+pub struct TaskCounters {
     forwarded: AtomicU64,
     dropped: AtomicU64,
     unsent: AtomicU64,
 }
 
-/// A reading of one direction's counters, in packets.
+/// A reading of one task's counters, in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DirectionCounts {
+pub struct TaskCounts {
     /// Handed to the transmit queue.
     pub forwarded: u64,
     /// Dropped because the transmit ring had no room.
@@ -31,25 +31,25 @@ fn add(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
 
-impl DirectionCounters {
+impl TaskCounters {
     #[inline(always)]
-    pub(super) fn forwarded(&self, packets: u64) {
+    pub(crate) fn forwarded(&self, packets: u64) {
         add(&self.forwarded, packets);
     }
 
     #[cold]
-    pub(super) fn dropped(&self, packets: u64) {
+    pub(crate) fn dropped(&self, packets: u64) {
         add(&self.dropped, packets);
     }
 
     #[cold]
-    pub(super) fn unsent(&self, packets: u64) {
+    pub(crate) fn unsent(&self, packets: u64) {
         add(&self.unsent, packets);
     }
 
     /// What was counted.
-    pub fn read(&self) -> DirectionCounts {
-        DirectionCounts {
+    pub fn read(&self) -> TaskCounts {
+        TaskCounts {
             forwarded: self.forwarded.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             unsent: self.unsent.load(Ordering::Relaxed),

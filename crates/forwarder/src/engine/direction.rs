@@ -1,7 +1,9 @@
 //! One direction: packets of one receive queue go to one transmit queue.
 
 use super::budget::Budget;
-use super::counters::DirectionCounters;
+use super::counters::TaskCounters;
+use super::task::{Round, Task};
+use super::workers::Options;
 use ringway_packet::Batch;
 use ringway_port::{Error, MacAddress, ReceiveQueue, TransmitQueue};
 use std::hint::black_box;
@@ -44,99 +46,85 @@ pub struct Rewrite {
     pub destination: Option<MacAddress>,
 }
 
-/// One direction of forwarding. It owns both of its queues.
+/// One direction of forwarding, from a receive queue to a transmit queue. It owns both.
 #[derive(Debug)]
 pub struct Direction {
     receive: Box<dyn ReceiveQueue>,
     transmit: Box<dyn TransmitQueue>,
     rewrite: Rewrite,
-    counters: Arc<DirectionCounters>,
-}
-
-impl Direction {
-    /// From `receive` to `transmit`, with addresses rewritten on the way as asked.
-    pub fn new(receive: Box<dyn ReceiveQueue>, transmit: Box<dyn TransmitQueue>, rewrite: Rewrite) -> Self {
-        Self { receive, transmit, rewrite, counters: Arc::default() }
-    }
-
-    /// What it counts.
-    pub fn counters(&self) -> &Arc<DirectionCounters> {
-        &self.counters
-    }
-}
-
-/// A direction at work: with its batch.
-#[derive(Debug)]
-pub(super) struct Running {
-    direction: Direction,
     batch: Batch,
     size: usize,
     touch: Touch,
     when_full: WhenFull,
     /// Of the limit, what the packets in the batch may use.
     claimed: u64,
+    counters: Arc<TaskCounters>,
 }
 
-/// What one round did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Round {
-    /// Packets received.
-    pub(super) received: usize,
-    /// Packets handed to the transmit queue.
-    pub(super) forwarded: usize,
-}
-
-impl Running {
-    pub(super) fn new(direction: Direction, size: usize, touch: Touch, when_full: WhenFull) -> Self {
-        let batch = Batch::new(direction.receive.pool(), size);
-        Self { direction, batch, size, touch, when_full, claimed: 0 }
-    }
-
-    pub(super) fn into_direction(self) -> Direction {
-        self.direction
+impl Direction {
+    /// From `receive` to `transmit`, with addresses rewritten on the way as asked.
+    pub fn new(
+        receive: Box<dyn ReceiveQueue>,
+        transmit: Box<dyn TransmitQueue>,
+        rewrite: Rewrite,
+        options: &Options,
+    ) -> Self {
+        let Options { batch: size, touch, when_full, .. } = *options;
+        let batch = Batch::new(receive.pool(), size);
+        Self {
+            receive,
+            transmit,
+            rewrite,
+            batch,
+            size,
+            touch,
+            when_full,
+            claimed: 0,
+            counters: Arc::default(),
+        }
     }
 
     /// Receives a batch and sends it.
     #[inline]
-    pub(super) fn round(&mut self) -> Result<Round, Error> {
+    fn forward(&mut self) -> Result<Round, Error> {
         let mut round = Round::default();
         // Only packets that wait for room are in it; no more are received before they are gone.
         if self.batch.is_empty() {
-            round.received = self.direction.receive.receive(&mut self.batch)?;
+            round.received = self.receive.receive(&mut self.batch)?;
             if round.received == 0 {
                 // Idle: buffers that were sent must not wait for the next packet.
-                self.direction.transmit.reclaim()?;
+                self.transmit.reclaim()?;
                 return Ok(round);
             }
             self.touch();
         }
-        round.forwarded = self.direction.transmit.transmit(&mut self.batch)?;
-        self.direction.counters.forwarded(round.forwarded as u64);
+        round.sent = self.transmit.transmit(&mut self.batch)?;
+        self.counters.forwarded(round.sent as u64);
         if !self.batch.is_empty() && self.when_full == WhenFull::Drop {
-            self.direction.counters.dropped(self.batch.clear() as u64);
+            self.counters.dropped(self.batch.clear() as u64);
         }
         Ok(round)
     }
 
-    /// The same within a limit. `true` when the limit is reached.
-    pub(super) fn round_within(&mut self, budget: &Budget) -> Result<(Round, bool), Error> {
+    /// The same within a limit.
+    fn forward_within(&mut self, budget: &Budget) -> Result<Round, Error> {
         // Packets that wait for room keep their claim.
         if self.batch.is_empty() {
             self.claimed = budget.claim(self.size as u64);
             if self.claimed == 0 {
-                self.direction.transmit.reclaim()?;
-                return Ok((Round::default(), budget.settle(0, 0)));
+                self.transmit.reclaim()?;
+                return Ok(Round { finished: budget.settle(0, 0), ..Round::default() });
             }
             // Only near the limit is a claim smaller than a batch.
             if self.batch.room() as u64 != self.claimed {
-                self.batch = Batch::new(self.direction.receive.pool(), self.claimed as usize);
+                self.batch = Batch::new(self.receive.pool(), self.claimed as usize);
             }
         }
-        let round = self.round()?;
-        let forwarded = round.forwarded as u64;
+        let round = self.forward()?;
+        let forwarded = round.sent as u64;
         self.claimed = self.claimed.saturating_sub(forwarded);
         let unused = if self.batch.is_empty() { std::mem::take(&mut self.claimed) } else { 0 };
-        Ok((round, budget.settle(unused, forwarded)))
+        Ok(Round { finished: budget.settle(unused, forwarded), ..round })
     }
 
     #[inline]
@@ -158,14 +146,14 @@ impl Running {
                 }
             }
         }
-        if self.direction.rewrite != Rewrite::default() {
+        if self.rewrite != Rewrite::default() {
             self.rewrite();
         }
     }
 
     /// IEEE 802.3, section 3.1.1: destination, then source.
     fn rewrite(&mut self) {
-        let Rewrite { source, destination } = self.direction.rewrite;
+        let Rewrite { source, destination } = self.rewrite;
         for mut frame in self.batch.frames() {
             let Some(addresses) = frame.data_mut().first_chunk_mut::<12>() else { continue };
             let (to, from) = addresses.split_at_mut(6);
@@ -178,23 +166,14 @@ impl Running {
         }
     }
 
-    /// Waits until the device has sent what it was given, at most until `deadline`. What waits for room still gets
-    /// its chance; then it is dropped and counted.
-    pub(super) fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
-        let drained = self.try_drain(deadline);
-        self.direction.counters.dropped(self.batch.clear() as u64);
-        self.direction.counters.unsent(self.direction.transmit.pending() as u64);
-        drained
-    }
-
     fn try_drain(&mut self, deadline: Instant) -> Result<(), Error> {
         loop {
             if !self.batch.is_empty() {
-                let forwarded = self.direction.transmit.transmit(&mut self.batch)?;
-                self.direction.counters.forwarded(forwarded as u64);
+                let forwarded = self.transmit.transmit(&mut self.batch)?;
+                self.counters.forwarded(forwarded as u64);
             }
-            self.direction.transmit.reclaim()?;
-            let pending = self.direction.transmit.pending();
+            self.transmit.reclaim()?;
+            let pending = self.transmit.pending();
             if pending == 0 && self.batch.is_empty() {
                 return Ok(());
             }
@@ -203,5 +182,27 @@ impl Running {
             }
             std::thread::sleep(Duration::from_micros(50));
         }
+    }
+}
+
+impl Task for Direction {
+    #[inline]
+    fn round(&mut self, budget: Option<&Budget>) -> Result<Round, Error> {
+        match budget {
+            None => self.forward(),
+            Some(budget) => self.forward_within(budget),
+        }
+    }
+
+    /// What waits for room still gets its chance; then it is dropped and counted.
+    fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
+        let drained = self.try_drain(deadline);
+        self.counters.dropped(self.batch.clear() as u64);
+        self.counters.unsent(self.transmit.pending() as u64);
+        drained
+    }
+
+    fn counters(&self) -> &Arc<TaskCounters> {
+        &self.counters
     }
 }

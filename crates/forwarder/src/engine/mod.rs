@@ -4,7 +4,7 @@
 //!   port A ── ReceiveQueue ──▶ Direction ──▶ TransmitQueue ── port B      one batch, one pool
 //!   port B ── ReceiveQueue ──▶ Direction ──▶ TransmitQueue ── port A
 //!                                 │
-//!                       Worker: a thread with one or more directions
+//!                       Worker: a thread with one or more tasks
 //!                                 │ counters (one writer each), events
 //!                                 ▼
 //!                       Session: the main thread; rates, checks, limits, the end
@@ -22,6 +22,7 @@ mod counters;
 mod direction;
 mod session;
 mod shared;
+mod task;
 mod worker;
 mod workers;
 
@@ -30,9 +31,13 @@ pub(crate) mod memory_port;
 #[cfg(test)]
 mod tests;
 
-pub use counters::{DirectionCounters, DirectionCounts};
+pub use budget::Budget;
+pub use counters::{TaskCounters, TaskCounts};
 pub use direction::{Direction, Rewrite, Touch, WhenFull};
-pub use session::{Active, Limits, Outcome, PortTotals, Promiscuity, Sample, Session, StoppedBy, Watch};
+pub use session::{
+    Active, Limits, Outcome, PortTotals, Promiscuity, Reception, Sample, Session, StoppedBy, Watch,
+};
 pub use shared::Event;
+pub use task::{Round, Task};
 pub use worker::Failure;
 pub use workers::{Ended, Options, Workers};

@@ -2,7 +2,7 @@
 //! in order.
 //!
 //! The order of the end, on whatever cause: sources are quietened (emulated ports only), workers stopped and joined,
-//! counters read, promiscuous mode restored, queues dropped, ports dropped. A panic of the main thread takes the same
+//! counters read, receive modes restored, queues dropped, ports dropped. A panic of the main thread takes the same
 //! way by the order of the fields.
 
 use super::shared::Event;
@@ -21,22 +21,32 @@ const SETTLING_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have.
 const SETTLING_STEP: Duration = Duration::from_millis(2);
 
-/// A port that forwards: in promiscuous mode until it is dropped.
+/// A port at work: in the receive mode that its task needs, until it is dropped.
 #[derive(Debug)]
 pub struct Active {
     control: Box<dyn Port>,
-    restore: bool,
+    /// The mode that goes off again.
+    restore: Option<Reception>,
     /// The last reading that there was: a port that is gone still counts.
     last: Statistics,
 }
 
-/// What became of a wish for promiscuous mode.
+/// Which frames a port receives beside those for itself and for everyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reception {
+    /// Those for any address: promiscuous mode.
+    Everything,
+    /// Those for all groups: all-multicast mode; promiscuous mode where the device has no such mode.
+    Groups,
+}
+
+/// What became of a wish for a receive mode.
 #[derive(Debug)]
 pub enum Promiscuity {
-    /// It was on already, and stays on.
+    /// The port was promiscuous already, and stays so.
     WasOn,
-    /// It is on now, and goes off again at the end.
-    SwitchedOn,
+    /// The mode that receives so much is on now, and goes off again at the end.
+    SwitchedOn(Reception),
     /// The device can't, or doesn't want to.
     Refused(Error),
 }
@@ -46,18 +56,27 @@ impl Active {
     ///
     /// # Errors
     /// When the device is gone or failed. That it has no such mode is no error.
-    pub fn new(mut control: Box<dyn Port>) -> Result<(Self, Promiscuity), Error> {
+    pub fn new(control: Box<dyn Port>) -> Result<(Self, Promiscuity), Error> {
+        Self::receiving(control, Reception::Everything)
+    }
+
+    /// Switches the mode on that receives what `reception` says.
+    ///
+    /// # Errors
+    /// When the device is gone or failed. That it has no such mode is no error.
+    pub fn receiving(mut control: Box<dyn Port>, reception: Reception) -> Result<(Self, Promiscuity), Error> {
         if control.is_promiscuous() {
-            return Ok((Self::with(control, false), Promiscuity::WasOn));
+            return Ok((Self::with(control, None), Promiscuity::WasOn));
         }
-        match control.set_promiscuous(true) {
-            Ok(()) => Ok((Self::with(control, true), Promiscuity::SwitchedOn)),
+        match reception.set(&mut *control, true) {
+            Ok(()) => Ok((Self::with(control, Some(reception)), Promiscuity::SwitchedOn(reception))),
             Err(error @ (Error::Lost { .. } | Error::Failed { .. })) => Err(error),
-            Err(error) => Ok((Self::with(control, false), Promiscuity::Refused(error))),
+            Err(_) if reception == Reception::Groups => Self::receiving(control, Reception::Everything),
+            Err(error) => Ok((Self::with(control, None), Promiscuity::Refused(error))),
         }
     }
 
-    fn with(control: Box<dyn Port>, restore: bool) -> Self {
+    fn with(control: Box<dyn Port>, restore: Option<Reception>) -> Self {
         Self { control, restore, last: Statistics::default() }
     }
 
@@ -74,12 +93,21 @@ impl Active {
         self.last.clone()
     }
 
-    /// Puts promiscuous mode back as it was. `Ok(false)`: there was nothing to do.
+    /// Puts the receive mode back as it was. `Ok(false)`: there was nothing to do.
     fn restore(&mut self) -> Result<bool, Error> {
-        if !std::mem::take(&mut self.restore) {
-            return Ok(false);
+        match self.restore.take() {
+            None => Ok(false),
+            Some(mode) => mode.set(&mut *self.control, false).map(|()| true),
         }
-        self.control.set_promiscuous(false).map(|()| true)
+    }
+}
+
+impl Reception {
+    fn set(self, control: &mut dyn Port, on: bool) -> Result<(), Error> {
+        match self {
+            Self::Everything => control.set_promiscuous(on),
+            Self::Groups => control.set_all_multicast(on),
+        }
     }
 }
 
@@ -142,7 +170,7 @@ pub trait Watch {
         true
     }
 
-    /// Promiscuous mode of a port was put back, or should have been.
+    /// The receive mode of a port was put back, or should have been.
     fn restored(&mut self, _port: &str, _result: Result<(), Error>) {}
 }
 
@@ -192,14 +220,14 @@ pub struct Outcome {
 pub struct Session {
     workers: Workers,
     ports: Vec<Active>,
-    /// The port that direction n sends on.
+    /// The port that task n sends on.
     targets: Vec<usize>,
     events: Receiver<Event>,
     started: Instant,
 }
 
 impl Session {
-    /// `workers` forward between `ports`; direction n sends on port `targets[n]`. `events` is the other end of what
+    /// `workers` forward between `ports`; task n sends on port `targets[n]`. `events` is the other end of what
     /// workers and signals send to.
     pub fn new(workers: Workers, ports: Vec<Active>, targets: Vec<usize>, events: Receiver<Event>) -> Self {
         Self { workers, ports, targets, events, started: Instant::now() }
@@ -223,7 +251,7 @@ impl Session {
         }
         let Self { workers, mut ports, targets, .. } = self;
         let counters = workers.counters();
-        let Ended { directions, failures: of_workers } = workers.join();
+        let Ended { tasks, failures: of_workers } = workers.join();
         of_workers.iter().for_each(|failure| watch.failed(failure));
         failures.extend(of_workers);
         let counts: Vec<_> = counters.iter().map(|counters| counters.read()).collect();
@@ -236,7 +264,7 @@ impl Session {
                 Err(error) => watch.restored(&port.information().name, Err(error)),
             }
         }
-        drop(directions);
+        drop(tasks);
         drop(ports);
         let panicked = failures.iter().any(|failure| matches!(failure, Failure::Panicked { .. }));
         let stopped_by = match reason {
@@ -294,7 +322,7 @@ impl Session {
 }
 
 /// Reads all counters.
-fn totals(ports: &mut [Active], targets: &[usize], counts: &[super::counters::DirectionCounts]) -> Sample {
+fn totals(ports: &mut [Active], targets: &[usize], counts: &[super::counters::TaskCounts]) -> Sample {
     let to_port = |port: usize| targets.iter().zip(counts).filter(move |(target, _)| **target == port);
     let totals = ports.iter_mut().enumerate().map(|(index, port)| PortTotals {
         name: port.information().name.clone(),

@@ -52,9 +52,9 @@ impl Bench {
         let (events, receiver) = channel();
         let (control_a, receive_a, transmit_a) = open(&self.a, &self.pool);
         let (control_b, receive_b, transmit_b) = open(&self.b, &self.pool);
-        let directions = vec![
-            Direction::new(receive_a, transmit_b, rewrite),
-            Direction::new(receive_b, transmit_a, rewrite),
+        let directions: Vec<Box<dyn Task>> = vec![
+            Box::new(Direction::new(receive_a, transmit_b, rewrite, options)),
+            Box::new(Direction::new(receive_b, transmit_a, rewrite, options)),
         ];
         let ports = [control_a, control_b].map(|control| Active::new(control).unwrap().0).into();
         let workers = Workers::start(directions, options, &events).unwrap();

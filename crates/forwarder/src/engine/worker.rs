@@ -1,12 +1,12 @@
-//! A worker: one thread that runs one or more directions until it is told to stop.
+//! A worker: one thread that runs one or more tasks until it is told to stop.
 //!
 //! It polls. While packets come it never gives up its processor; after a while without any it lets other threads
 //! run between two rounds, so that a machine with fewer processors than threads still works.
 //!
 //! A panic ends at the thread's boundary: unwinding drops the worker's queues, and the main thread hears of it.
 
-use super::direction::{Direction, Round, Running, Touch, WhenFull};
 use super::shared::{Event, Shared};
+use super::task::{Round, Task};
 use crate::machine::cpu;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -47,12 +47,9 @@ pub enum Failure {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) name: String,
-    pub(super) directions: Vec<Direction>,
+    pub(super) tasks: Vec<Box<dyn Task>>,
     /// The processor that it is pinned to, if it is.
     pub(super) core: Option<usize>,
-    pub(super) batch: usize,
-    pub(super) touch: Touch,
-    pub(super) when_full: WhenFull,
     pub(super) shared: Arc<Shared>,
     pub(super) events: Sender<Event>,
     /// Panics after as many packets: for tests of the teardown.
@@ -71,54 +68,43 @@ impl Drop for Farewell {
 }
 
 impl Worker {
-    /// Runs on the worker's own thread, and gives the directions back with what went wrong.
-    pub(super) fn run(mut self) -> (Vec<Direction>, Result<(), Failure>) {
+    /// Runs on the worker's own thread, and gives the tasks back with what went wrong.
+    pub(super) fn run(mut self) -> (Vec<Box<dyn Task>>, Result<(), Failure>) {
         let _farewell = Farewell(self.events.clone());
+        let mut tasks = std::mem::take(&mut self.tasks);
         if let Some(core) = self.core
             && let Err(source) = cpu::pin(core)
         {
-            return (self.directions, Err(Failure::Processor { worker: self.name, source }));
+            return (tasks, Err(Failure::Processor { worker: self.name, source }));
         }
-        let (batch, touch, when_full) = (self.batch, self.touch, self.when_full);
-        let directions = std::mem::take(&mut self.directions);
-        let mut running: Vec<Running> = directions
-            .into_iter()
-            .map(|direction| Running::new(direction, batch, touch, when_full))
-            .collect();
-        let mut result = self.poll(&mut running);
+        let mut result = self.poll(&mut tasks);
         let deadline = Instant::now() + DRAIN_LIMIT;
-        for direction in &mut running {
-            // Also after an error: the other directions are well, and what is lost is counted.
-            let drained = direction.drain(deadline);
+        for task in &mut tasks {
+            // Also after an error: the other tasks are well, and what is lost is counted.
+            let drained = task.drain(deadline);
             result = result.and(drained);
         }
-        (running.into_iter().map(Running::into_direction).collect(), result.map_err(Failure::from))
+        (tasks, result.map_err(Failure::from))
     }
 
-    fn poll(&self, running: &mut [Running]) -> Result<(), ringway_port::Error> {
+    fn poll(&self, tasks: &mut [Box<dyn Task>]) -> Result<(), ringway_port::Error> {
         let mut idle = 0u32;
         let mut first_seen = false;
         #[cfg(feature = "fault-injection")]
         let mut forwarded = 0;
         while !self.shared.is_stopped() {
             let mut moved = Round::default();
-            for direction in &mut *running {
-                let round = match &self.shared.budget {
-                    None => direction.round()?,
-                    Some(budget) => {
-                        let (round, reached) = direction.round_within(budget)?;
-                        if reached {
-                            return Ok(());
-                        }
-                        round
-                    }
-                };
+            for task in &mut *tasks {
+                let round = task.round(self.shared.budget.as_ref())?;
+                if round.finished {
+                    return Ok(());
+                }
                 moved.received = moved.received.wrapping_add(round.received);
-                moved.forwarded = moved.forwarded.wrapping_add(round.forwarded);
+                moved.sent = moved.sent.wrapping_add(round.sent);
             }
             #[cfg(feature = "fault-injection")]
             {
-                forwarded += moved.forwarded as u64;
+                forwarded += moved.sent as u64;
                 self.panic_if_due(forwarded);
             }
             if moved == Round::default() {

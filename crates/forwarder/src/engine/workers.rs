@@ -1,8 +1,9 @@
 //! All workers of a run: started together, stopped together.
 
-use super::counters::{DirectionCounters, DirectionCounts};
-use super::direction::{Direction, Touch, WhenFull};
+use super::counters::{TaskCounters, TaskCounts};
+use super::direction::{Touch, WhenFull};
 use super::shared::{Event, Shared};
+use super::task::Task;
 use super::worker::{Failure, Worker};
 use std::any::Any;
 use std::io;
@@ -37,50 +38,47 @@ impl Default for Options {
     }
 }
 
-type Thread = JoinHandle<(Vec<Direction>, Result<(), Failure>)>;
+type Thread = JoinHandle<(Vec<Box<dyn Task>>, Result<(), Failure>)>;
 
 /// The running workers. Dropped without [`join`](Self::join), they are told to stop and waited for all the same.
 #[derive(Debug)]
 pub struct Workers {
     shared: Arc<Shared>,
     threads: Vec<Thread>,
-    counters: Vec<Arc<DirectionCounters>>,
+    counters: Vec<Arc<TaskCounters>>,
 }
 
 /// What is left when all workers have ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// The directions of workers that did not panic, to be dropped when the caller sees fit.
-    pub directions: Vec<Direction>,
+    /// The tasks of workers that did not panic, to be dropped when the caller sees fit.
+    pub tasks: Vec<Box<dyn Task>>,
     /// What went wrong, worker by worker.
     pub failures: Vec<Failure>,
 }
 
 impl Workers {
-    /// Starts the workers: direction n goes to worker n modulo their number. Each tells `events` of its end.
+    /// Starts the workers: task n goes to worker n modulo their number. Each tells `events` of its end.
     ///
     /// # Errors
     /// When a thread can't be started; those that run are stopped.
-    pub fn start(directions: Vec<Direction>, options: &Options, events: &Sender<Event>) -> io::Result<Self> {
+    pub fn start(tasks: Vec<Box<dyn Task>>, options: &Options, events: &Sender<Event>) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(options.packets));
-        let counters = directions.iter().map(|direction| Arc::clone(direction.counters())).collect();
-        let count = options.cores.len().clamp(1, directions.len().max(1));
-        let mut shares: Vec<Vec<Direction>> = (0..count).map(|_| Vec::new()).collect();
-        for (index, direction) in directions.into_iter().enumerate() {
+        let counters = tasks.iter().map(|task| Arc::clone(task.counters())).collect();
+        let count = options.cores.len().clamp(1, tasks.len().max(1));
+        let mut shares: Vec<Vec<Box<dyn Task>>> = (0..count).map(|_| Vec::new()).collect();
+        for (index, task) in tasks.into_iter().enumerate() {
             if let Some(share) = shares.get_mut(index.checked_rem(count).unwrap_or_default()) {
-                share.push(direction);
+                share.push(task);
             }
         }
         let mut workers = Self { shared, threads: Vec::new(), counters };
-        for (index, directions) in shares.into_iter().enumerate() {
+        for (index, tasks) in shares.into_iter().enumerate() {
             let name = format!("worker-{index}");
             let worker = Worker {
                 name: name.clone(),
-                directions,
+                tasks,
                 core: options.cores.get(index).copied(),
-                batch: options.batch,
-                touch: options.touch,
-                when_full: options.when_full,
                 shared: Arc::clone(&workers.shared),
                 events: events.clone(),
                 #[cfg(feature = "fault-injection")]
@@ -94,13 +92,13 @@ impl Workers {
         Ok(workers)
     }
 
-    /// The counters of each direction, in the order in which they were given.
-    pub fn counts(&self) -> Vec<DirectionCounts> {
+    /// The counters of each task, in the order in which they were given.
+    pub fn counts(&self) -> Vec<TaskCounts> {
         self.counters.iter().map(|counters| counters.read()).collect()
     }
 
     /// The counters themselves, to be read after the workers are gone.
-    pub fn counters(&self) -> Vec<Arc<DirectionCounters>> {
+    pub fn counters(&self) -> Vec<Arc<TaskCounters>> {
         self.counters.clone()
     }
 
@@ -111,12 +109,12 @@ impl Workers {
 
     fn end(&mut self) -> Ended {
         self.shared.stop();
-        let mut ended = Ended { directions: Vec::new(), failures: Vec::new() };
+        let mut ended = Ended { tasks: Vec::new(), failures: Vec::new() };
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or("a worker").to_owned();
             match thread.join() {
-                Ok((directions, result)) => {
-                    ended.directions.extend(directions);
+                Ok((tasks, result)) => {
+                    ended.tasks.extend(tasks);
                     ended.failures.extend(result.err());
                 }
                 Err(payload) => {

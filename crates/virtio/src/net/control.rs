@@ -44,6 +44,7 @@ macro_rules! command {
 
 impl Command {
     pub(super) const PROMISCUOUS: Self = command!(0, 0, "VIRTIO_NET_CTRL_RX_PROMISC");
+    pub(super) const ALL_MULTICAST: Self = command!(0, 1, "VIRTIO_NET_CTRL_RX_ALLMULTI");
     pub(super) const QUEUE_PAIRS: Self = command!(4, 0, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET");
 }
 

@@ -35,6 +35,21 @@ impl Control {
     }
 }
 
+impl Control {
+    /// Switches a receive mode (virtio 1.2, section 5.1.6.5.1).
+    fn receive_mode(&mut self, mode: Command, what: &'static str, on: bool) -> Result<(), Error> {
+        match self.control.as_mut().filter(|_| self.features.contains(Features::CONTROL_RECEIVE)) {
+            Some(control) => control.execute(&*self.transport, mode, &[u8::from(on)]),
+            None => Err(Error::NotOffered {
+                device: self.information.name.clone(),
+                what,
+                feature: "VIRTIO_NET_F_CTRL_RX",
+                instead: "; it receives everything (QEMU: ctrl_rx=on)",
+            }),
+        }
+    }
+}
+
 impl Port for Control {
     fn information(&self) -> &Information {
         &self.information
@@ -62,20 +77,13 @@ impl Port for Control {
         if on == self.promiscuous {
             return Ok(());
         }
-        let Some(control) =
-            self.control.as_mut().filter(|_| self.features.contains(Features::CONTROL_RECEIVE))
-        else {
-            return Err(Error::NotOffered {
-                device: self.information.name.clone(),
-                what: "leaving promiscuous mode",
-                feature: "VIRTIO_NET_F_CTRL_RX",
-                instead: "; it receives everything (QEMU: ctrl_rx=on)",
-            }
-            .into());
-        };
-        control.execute(&*self.transport, Command::PROMISCUOUS, &[u8::from(on)])?;
+        self.receive_mode(Command::PROMISCUOUS, "leaving promiscuous mode", on)?;
         self.promiscuous = on;
         Ok(())
+    }
+
+    fn set_all_multicast(&mut self, on: bool) -> Result<(), ringway_port::Error> {
+        Ok(self.receive_mode(Command::ALL_MULTICAST, "choosing which groups it receives", on)?)
     }
 
     fn check(&mut self) -> Result<(), ringway_port::Error> {

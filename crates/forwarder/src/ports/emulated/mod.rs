@@ -141,7 +141,7 @@ impl Emulation {
 mod tests {
     use super::*;
     use crate::engine::{
-        Active, Direction, Event, Limits, Outcome, Rewrite, Sample, Session, StoppedBy, Watch, Workers,
+        Active, Direction, Event, Limits, Outcome, Rewrite, Sample, Session, StoppedBy, Task, Watch, Workers,
     };
     use ringway_dma::BufferSize;
     use ringway_model::ixgbe::Personality;
@@ -190,7 +190,14 @@ mod tests {
         let directions = receive
             .into_iter()
             .zip(transmit)
-            .map(|(receive, transmit)| Direction::new(receive, transmit, Rewrite::default()))
+            .map(|(receive, transmit)| {
+                Box::new(Direction::new(
+                    receive,
+                    transmit,
+                    Rewrite::default(),
+                    &crate::engine::Options::default(),
+                )) as Box<dyn Task>
+            })
             .collect();
         let workers = Workers::start(directions, &crate::engine::Options::default(), &events).unwrap();
         let limits = Limits { duration: None, interval: Duration::from_millis(1) };
