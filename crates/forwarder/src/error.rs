@@ -4,6 +4,7 @@ use crate::PortName;
 use crate::engine::Failure;
 use crate::machine::cpu;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The errors of the program. Each message names the thing and the way out.
@@ -34,6 +35,16 @@ pub enum Error {
         option: &'static str,
         /// The port.
         port: PortName,
+    },
+    /// More devices than emulated ports.
+    #[error(
+        "--emulate names {given} devices for {ports} ports: name one for all of them, or at most one for each"
+    )]
+    TooManyDevices {
+        /// How many were named.
+        given: usize,
+        /// How many ports there are.
+        ports: usize,
     },
     /// The pool would starve the ports.
     #[error(
@@ -122,6 +133,9 @@ pub enum Error {
         /// The errno.
         source: io::Error,
     },
+    /// A file that would be played and emptied at once.
+    #[error("{} can't be played and written at the same time: write into another file", .0.display())]
+    SameFile(PathBuf),
     /// The server of an emulated card.
     #[error(transparent)]
     Model(#[from] ringway_model::vfio_user::Error),
@@ -148,7 +162,7 @@ pub enum Error {
     #[error("{}: the plot can't be drawn: {reason}", .path.display())]
     Plot {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         reason: String,
     },
@@ -173,9 +187,11 @@ impl Error {
             | Self::NoPorts
             | Self::Mixed { .. }
             | Self::OnlyEmulated { .. }
+            | Self::TooManyDevices { .. }
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }
             | Self::SameCore(_)
+            | Self::SameFile(_)
             | Self::Processor(_) => ExitCode::from(2),
             Self::Failed(failures)
                 if failures.iter().any(|failure| matches!(failure, Failure::Panicked { .. })) =>

@@ -112,6 +112,12 @@ fn sources_with_a_rate_lose_what_finds_no_room_and_every_lost_packet_has_a_place
     assert_eq!(sum("streams", "out_of_order") + sum("streams", "doubled") + sum("streams", "damaged"), 0);
     let output = run(&["--rate", "100Mpps", "--duration", "300ms", "-q"]);
     assert!(text(&output).contains("missed by the cards"), "{}", text(&output));
+    let output = run(&["--rate", "100Mpps", "--duration", "300ms", "-q", "--emulate", "82599,virtio-net"]);
+    assert!(text(&output).contains("(uncounted by emulated:1"), "{}", text(&output));
+    // One that makes none in time has lost none, and nothing is praised.
+    let output = run(&["--rate", "0.001pps", "--duration", "100ms", "-q"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).contains("no source has made a packet"), "{}", text(&output));
 }
 
 #[test]
@@ -139,6 +145,7 @@ fn options_of_emulated_ports_are_refused_for_others_and_wrong_values_with_what_t
         (["0000:7f:1f.0", "0000:7f:1f.1", "--rate=1Mpps"], ["--rate is for emulated ports", "0000:7f:1f.0"]),
         (["0000:7f:1f.0", "emulated:1", "--emulate=x540"], ["--emulate is for emulated", "0000:7f:1f.0"]),
         (["emulated:0", "emulated:1", "--emulate=x710"], ["82599-kx4, x540, x550 and virtio-net", "x710"]),
+        (["emulated:0", "emulated:1", "--emulate=x540,x550,82599"], ["3 devices", "2 ports"]),
         (["emulated:0", "emulated:1", "--rate=5"], ["2Mpps", "2.5Gbit/s"]),
         (["emulated:0", "emulated:1", "--rate=0pps"], ["2Mpps", "500kpps"]),
     ] {

@@ -1,9 +1,8 @@
 //! The options of `ringway forward`, and those that it shares with other commands.
 
-use super::values::{self, PerPort};
+use super::values::{self, Devices, PerPort};
 use crate::PortName;
 use crate::engine::{Touch, WhenFull};
-use crate::ports::Kind;
 use clap::{Args, ValueEnum};
 use ringway_dma::BufferSize;
 use std::time::Duration;
@@ -81,8 +80,8 @@ pub struct EmulationArguments {
 #[derive(Args, Clone, Debug, Default)]
 pub struct EmulateArgument {
     /// What emulated ports are: 82599, 82599-kx4, x540, x550 or virtio-net; the last one is also for all that follow
-    #[arg(long = "emulate", value_name = "DEVICE[,DEVICE]", value_delimiter = ',', value_parser = values::device)]
-    pub kinds: Vec<Kind>,
+    #[arg(long = "emulate", value_name = "DEVICE[,DEVICE]", value_parser = values::devices)]
+    pub devices: Option<Devices>,
 }
 
 impl EmulationArguments {
@@ -101,14 +100,15 @@ impl From<EmulateArgument> for EmulationArguments {
 impl EmulateArgument {
     /// The option, if it was given.
     pub fn given(&self) -> Option<&'static str> {
-        (!self.kinds.is_empty()).then_some("--emulate")
+        self.devices.as_ref().map(|_| "--emulate")
     }
 }
 
 /// Rings and packet memory.
 #[derive(Args, Clone, Debug)]
 pub struct RingOptions {
-    /// Descriptors of each ring; a device that has fewer uses what it has [default: 512]
+    /// Descriptors of each ring: 64 to 4096 on the 82599 family; a virtio card that has fewer uses what it has [default:
+    /// 512]
     #[arg(long, value_name = "NUMBER", value_parser = values::ring_size)]
     pub ring_size: Option<u32>,
     /// Descriptors of each receive ring

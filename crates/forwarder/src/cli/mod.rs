@@ -13,7 +13,7 @@ pub use forward::{
     RingOptions, WhenFullArgument,
 };
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
-pub use values::{Lengths, PerPort, RateArgument};
+pub use values::{Devices, Lengths, PerPort, RateArgument};
 
 use crate::commands::ports::PortsOptions;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -161,6 +161,9 @@ mod tests {
             ("--destination-mac", "01:00:5e:00:00", "02:00:00:00:00:01"),
             ("--buffer-size", "1024", "2048"),
             ("--pool", "0", "1.."),
+            ("--rate", "0pps", "500kpps"),
+            ("--rate", "2", "500kpps"),
+            ("--emulate", "e1000", "virtio-net"),
         ] {
             let argument = format!("{option}={value}");
             let error = forward(&["emulated:0", "emulated:1", &argument]).unwrap_err();
@@ -198,6 +201,17 @@ mod tests {
             forward(&["emulated:0", "emulated:1", "--rewrite-mac", "--source-mac", "02:00:00:00:00:01"])
                 .is_err()
         );
+    }
+
+    #[test]
+    fn emulated_devices_are_one_for_both_ports_or_one_for_each_wherever_the_option_stands() {
+        use crate::ports::Kind;
+        let one = forward(&["--emulate", "virtio-net", "emulated:0", "emulated:1"]).unwrap();
+        assert_eq!(one.emulation.emulate.devices, Some(Devices(vec![Kind::VirtioNet])));
+        let two = forward(&["emulated:0", "emulated:1", "--emulate", "82599,virtio-net"]).unwrap();
+        let devices = Devices(vec![Kind::default(), Kind::VirtioNet]);
+        assert_eq!(two.emulation.emulate.devices, Some(devices));
+        assert_eq!(two.emulation.given(), Some("--emulate"));
     }
 
     #[test]

@@ -118,8 +118,17 @@ pub(super) fn lengths(text: &str) -> Result<Lengths, String> {
     }
 }
 
+/// What emulated ports are, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices(pub Vec<Kind>);
+
+/// What emulated ports are: the last one is also for all that follow.
+pub(super) fn devices(text: &str) -> Result<Devices, String> {
+    text.split(',').map(device).collect::<Result<_, _>>().map(Devices)
+}
+
 /// What an emulated port is.
-pub(super) fn device(text: &str) -> Result<Kind, String> {
+fn device(text: &str) -> Result<Kind, String> {
     use crate::commands::model::Device;
     if text == "virtio-net" {
         return Ok(Kind::VirtioNet);
@@ -128,7 +137,7 @@ pub(super) fn device(text: &str) -> Result<Kind, String> {
     known.map_err(|_| {
         let names = Device::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
-        format!("there are {} and virtio-net", names.join(", "))
+        format!("there are {} and virtio-net, with a comma between those of several ports", names.join(", "))
     })
 }
 

@@ -38,7 +38,11 @@ pub(super) fn open_options(
         transmit_ring: rings.transmit(),
         ..PortOptions::default()
     };
-    let emulation = EmulationOptions { kinds: emulation.emulate.kinds.clone(), rate: emulation.rate, wiring };
+    let kinds = emulation.emulate.devices.clone().map(|devices| devices.0).unwrap_or_default();
+    if kinds.len() > names.len() {
+        return Err(Error::TooManyDevices { given: kinds.len(), ports: names.len() });
+    }
+    let emulation = EmulationOptions { kinds, rate: emulation.rate, wiring };
     Ok(OpenOptions { port, buffers, buffer_size: rings.buffer_size, emulation })
 }
 
