@@ -188,6 +188,8 @@ impl Error {
             | Self::Mixed { .. }
             | Self::OnlyEmulated { .. }
             | Self::TooManyDevices { .. }
+            | Self::Traffic(_)
+            | Self::TooLong { .. }
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }
             | Self::SameCore(_)

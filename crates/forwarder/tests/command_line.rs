@@ -140,6 +140,75 @@ fn emulated_cards_of_all_kinds_forward_to_one_another_without_loss() {
 }
 
 #[test]
+fn what_is_generated_arrives_whole_whatever_its_shape() {
+    for arguments in [
+        &["--flows=100", "--packets=20000"][..],
+        &["--size=imix", "--flows=70000", "--packets=80000", "--batch=256"],
+        &["--ipv6", "--protocol=icmp", "--size=128-1518", "--packets=5000"],
+        &["--protocol=tcp", "--vlan=5,6", "--flows=500", "--vary=vlan,destination-ip", "--packets=5000"],
+        &["--rate=20kpps", "--poisson", "--duration=300ms", "--emulate=virtio-net"],
+        &["--rate=0.2%", "--duration=300ms"],
+    ] {
+        let output = ringway(&["generate", "emulated:0", "--json"]).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", errors(&output));
+        let summary = json(&output);
+        let sent = number(&summary, "sent_packets");
+        assert!(sent > 0, "{arguments:?}: {summary}");
+        assert_eq!(number(&summary["arrived"], "received"), sent, "{arguments:?}");
+        for field in ["lost", "out_of_order", "doubled", "damaged", "foreign"] {
+            assert_eq!(number(&summary["arrived"], field), 0, "{arguments:?}: {summary}");
+        }
+        if let Some(packets) = arguments.iter().find_map(|argument| argument.strip_prefix("--packets=")) {
+            assert_eq!(sent.to_string(), packets);
+        }
+    }
+}
+
+#[test]
+fn a_receiver_times_what_comes_and_tells_of_each_flow_and_draws_it() {
+    let plot = std::env::temp_dir().join(format!("ringway-plot-{}.svg", std::process::id()));
+    let path = plot.to_str().unwrap();
+    let arguments = ["receive", "emulated:0", "--packets=20000", "--per-flow", "--json", "--plot", path];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    let received = number(&summary, "received");
+    assert!(received >= 20_000);
+    assert_eq!((number(&summary, "lost"), number(&summary, "foreign")), (0, 0));
+    assert_eq!(number(&summary["latency"], "packets"), received);
+    assert_eq!(number(&summary["flows"][0], "received"), received);
+    let percentiles: Vec<u64> = summary["latency"]["percentiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| pair[1].as_u64().unwrap())
+        .collect();
+    assert!(percentiles.len() == 8 && percentiles.is_sorted() && percentiles[0] > 0, "{percentiles:?}");
+    assert!(std::fs::read_to_string(&plot).unwrap().starts_with("<svg"));
+    std::fs::remove_file(plot).unwrap();
+}
+
+#[test]
+fn packets_that_cannot_be_made_are_refused_before_a_port_is_opened() {
+    for (arguments, parts) in [
+        (&["--size=64", "--ipv6"][..], ["60 bytes are not possible", "80 to"]),
+        (&["--flows=100000", "--vary=destination-port"], ["100000 flows", "50000 values"]),
+        (&["--vlan=1,2,3"], ["3 VLAN tags", "two are the most"]),
+        (&["--template=/nonexistent.pcap"], ["/nonexistent.pcap", "No such file"]),
+        (&["--destination-ip=::1"], ["198.18.0.1 and ::1", "two versions"]),
+        (&["--poisson"], ["--rate", "required"]),
+        (&["--size=9000"], ["8996 bytes", "--buffer-size"]),
+        (&["--rate=101%"], ["50%", "101%"]),
+    ] {
+        let output = ringway(&["generate", "emulated:0"]).args(arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        for part in parts {
+            assert!(errors(&output).contains(part), "{part} in {}", errors(&output));
+        }
+    }
+}
+
+#[test]
 fn options_of_emulated_ports_are_refused_for_others_and_wrong_values_with_what_there_is() {
     for (arguments, parts) in [
         (["0000:7f:1f.0", "0000:7f:1f.1", "--rate=1Mpps"], ["--rate is for emulated ports", "0000:7f:1f.0"]),

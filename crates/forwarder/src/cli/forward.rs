@@ -5,6 +5,7 @@ use crate::PortName;
 use crate::engine::{Touch, WhenFull};
 use clap::{Args, ValueEnum};
 use ringway_dma::BufferSize;
+use ringway_port::ETHERNET_FRAME;
 use std::time::Duration;
 
 pub(super) const EXAMPLES: &str = "\
@@ -123,6 +124,10 @@ pub struct RingOptions {
     /// Bytes of each packet buffer, 256 of them headroom
     #[arg(long, value_name = "BYTES", default_value = "2048", value_parser = values::buffer_size)]
     pub buffer_size: BufferSize,
+    /// The longest frame to be received, without FCS: up to 9724 bytes on the 82599 family. One that a buffer doesn't hold
+    /// comes in several
+    #[arg(long, value_name = "BYTES", default_value_t = ETHERNET_FRAME, value_parser = clap::value_parser!(u32).range(1514..=65_550))]
+    pub maximum_frame: u32,
 }
 
 /// What is printed, and how.
@@ -227,6 +232,7 @@ impl ForwardOptions {
                 transmit_ring: None,
                 pool: None,
                 buffer_size: BufferSize::default(),
+                maximum_frame: ETHERNET_FRAME,
             },
             batch: BATCH,
             cores: Vec::new(),

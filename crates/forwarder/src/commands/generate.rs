@@ -79,11 +79,11 @@ pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
     let open = running::open_options(&names, &options.rings, buffers, &emulation, Wiring::Marked)?;
     let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
     running::say_memory(console, &pool);
-    let (mut ports, queues) = running::activate(console, opened, Reception::Groups)?;
+    let (ports, queues) = running::activate(console, opened, Reception::Groups)?;
     let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
     running::warn_of_nodes(console, &information, options.core.as_slice());
     let (Some(port), Some((receive, transmit)), Some(info)) =
-        (ports.first_mut(), queues.into_iter().next(), information.first())
+        (ports.first(), queues.into_iter().next(), information.first())
     else {
         return Err(Error::NoPorts);
     };
@@ -96,7 +96,7 @@ pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
     if !generator.marks_all() {
         console.warn("some packets have no room for number and time: a receiver counts them as foreign");
     }
-    let rate = packets_a_second(options.rate, generator.mean(), &info.name, || port.link())?;
+    let rate = packets_a_second(options.rate, generator.mean(), &info.name, port.link())?;
     let pace = match rate {
         None => Pace::Unlimited,
         Some(rate) if options.poisson => Pace::Poisson(rate),
@@ -201,15 +201,15 @@ pub(super) fn packets_a_second(
     rate: Option<RateArgument>,
     mean: f64,
     port: &str,
-    link: impl FnOnce() -> Result<Link, ringway_port::Error>,
+    link: &Link,
 ) -> Result<Option<f64>, Error> {
     let bits = (mean + rates::FRAMING as f64) * 8.0;
     Ok(match rate {
         None => None,
         Some(RateArgument::Packets(packets)) => Some(packets),
         Some(RateArgument::Bits(rate)) => Some(rate / bits),
-        Some(RateArgument::Percent(percent)) => match link()? {
-            Link::Up { speed: Some(megabits) } => Some(f64::from(megabits) * 1e4 * percent / bits),
+        Some(RateArgument::Percent(percent)) => match link {
+            Link::Up { speed: Some(megabits) } => Some(f64::from(*megabits) * 1e4 * percent / bits),
             _ => return Err(Error::NoSpeed { port: port.to_owned() }),
         },
     })

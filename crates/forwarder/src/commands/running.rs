@@ -36,6 +36,7 @@ pub(super) fn open_options(
     let port = PortOptions {
         receive_ring: rings.receive(),
         transmit_ring: rings.transmit(),
+        maximum_frame: rings.maximum_frame,
         ..PortOptions::default()
     };
     let kinds = emulation.emulate.devices.clone().map(|devices| devices.0).unwrap_or_default();
@@ -67,11 +68,9 @@ pub(super) fn activate(
         let (port, switched) = Active::receiving(control, reception)?;
         match switched {
             Promiscuity::WasOn => console.detail(format_args!("{name}: receives frames for any address")),
-            Promiscuity::SwitchedOn(Reception::Everything) => console.note(format_args!(
-                "{name}: promiscuous mode on, to receive frames for any address; it goes off again at the end"
-            )),
-            Promiscuity::SwitchedOn(Reception::Groups) => console.note(format_args!(
-                "{name}: all-multicast mode on, to receive frames for groups; it goes off again at the end"
+            Promiscuity::SwitchedOn(mode) => console.note(format_args!(
+                "{name}: {mode} on, to receive frames for {}; it goes off again at the end",
+                if mode == Reception::Everything { "any address" } else { "groups" }
             )),
             Promiscuity::Refused(error) => {
                 console.warn(format_args!("{name} receives only frames for itself: {error}"));

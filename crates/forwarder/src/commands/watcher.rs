@@ -1,10 +1,10 @@
 //! What `forward` prints while it runs, and how emulated sources end.
 
-use crate::engine::{Failure, Sample, Watch};
+use crate::engine::{Failure, Reception, Sample, Watch};
 use crate::output::Console;
 use crate::output::live::Live;
 use crate::ports::Emulation;
-use ringway_port::Error;
+use ringway_port::{Error, Link};
 use std::time::{Duration, Instant};
 
 /// Watches a run for a person.
@@ -64,12 +64,18 @@ impl Watch for Watcher<'_> {
         quiet
     }
 
-    fn restored(&mut self, port: &str, result: Result<(), Error>) {
+    fn link(&mut self, port: &str, link: &Link) {
+        if link.is_up() {
+            self.console.note(format_args!("{port}: link {link}"));
+        } else {
+            self.console.warn(format_args!("{port}: link {link}"));
+        }
+    }
+
+    fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
         match result {
-            Ok(()) => self.console.note(format_args!("{port}: promiscuous mode off again")),
-            Err(error) => {
-                self.console.warn(format_args!("{port}: promiscuous mode was not switched off: {error}"));
-            }
+            Ok(()) => self.console.note(format_args!("{port}: {mode} off again")),
+            Err(error) => self.console.warn(format_args!("{port}: {mode} was not switched off: {error}")),
         }
     }
 }
