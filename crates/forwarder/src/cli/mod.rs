@@ -3,9 +3,11 @@
 //! Contract: parsing checks what can be checked without the machine, so that a wrong number is a usage error. What
 //! the options do is in [`commands`](crate::commands).
 
+mod echo;
 mod forward;
 mod values;
 
+pub use echo::{EchoOptions, HostAddress};
 pub use forward::{
     DemonstrationOptions, EmulationArguments, ForwardOptions, OutputOptions, Retouch, RingOptions,
     WhenFullArgument,
@@ -24,10 +26,15 @@ Exit status:
     3  packets were lost or spoiled between emulated ports
   101  a worker panicked (a mistake in Ringway); the ports were given back";
 
+/// The same for `echo`.
+const ECHO_EXIT_STATUS: &str = "\
+Exit status: 0, it ended as asked; 1, an error; 2, the command line is wrong; 3, answers were lost.";
+
 const MAIN_EXAMPLES: &str = "\
 Examples:
   ringway                                    try it: two emulated network cards, no root needed
   ringway ports                              what is there, and what of it can be used
+  ringway echo 0000:03:00.0 --address 10.0.0.1  answer pings: the first thing to try on a new card
   ringway forward 0000:03:00.0 0000:03:00.1  every frame from each port to the other";
 
 /// The command line of `ringway`.
@@ -58,6 +65,9 @@ pub enum Command {
     /// Forward every frame from each of two ports to the other
     #[command(after_help = format!("{}\n\n{EXIT_STATUS}", forward::EXAMPLES))]
     Forward(Box<ForwardOptions>),
+    /// Answer pings on a port: the first thing to try on a new network card
+    #[command(after_help = format!("{}\n\n{ECHO_EXIT_STATUS}", echo::EXAMPLES))]
+    Echo(Box<EchoOptions>),
     /// List the ports that can be used, and why the others can't
     #[command(after_help = crate::commands::ports::EXAMPLES)]
     Ports(PortsOptions),

@@ -1,6 +1,8 @@
 //! The commands: what each does, with arguments in and an exit status out.
 
+pub mod echo;
 pub mod forward;
+mod lines;
 pub mod model;
 mod needs;
 pub mod ports;
@@ -19,6 +21,7 @@ pub fn run(line: CommandLine) -> ExitCode {
     let result = match line.command {
         None => forward::run(&ForwardOptions::demonstration(line.demonstration)),
         Some(Command::Forward(options)) => forward::run(&options),
+        Some(Command::Echo(options)) => echo::run(&options),
         Some(Command::Ports(options)) => ports::run(&options),
         Some(Command::Model(command)) => model::run(&command).map(|()| ExitCode::SUCCESS),
         Some(Command::Binding(command)) => Ok(command.run(&Context::new("ringway", Elevation::Tell))),

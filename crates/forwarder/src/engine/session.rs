@@ -64,10 +64,7 @@ impl Active {
     ///
     /// # Errors
     /// When the device is gone or failed. That it has no such mode is no error.
-    pub fn receiving(
-        mut control: Box<dyn Port>,
-        reception: Reception,
-    ) -> Result<(Self, Promiscuity), Error> {
+    pub fn receiving(mut control: Box<dyn Port>, reception: Reception) -> Result<(Self, Promiscuity), Error> {
         if control.is_promiscuous() {
             return Ok((Self::with(control, None), Promiscuity::WasOn));
         }

@@ -126,7 +126,10 @@ impl EchoCounters {
     /// What was counted.
     pub fn read(&self) -> EchoCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        EchoCounts { answered: self.answered.each_ref().map(load), ignored: self.ignored.each_ref().map(load) }
+        EchoCounts {
+            answered: self.answered.each_ref().map(load),
+            ignored: self.ignored.each_ref().map(load),
+        }
     }
 }
 

@@ -16,6 +16,8 @@ mod request;
 mod station;
 
 #[cfg(test)]
+mod port_tests;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod tests;

@@ -66,13 +66,7 @@ fn arp(station: &Station, at: usize, frame: &mut [u8]) -> Option<()> {
     address(frame, station.mac, Some(to))
 }
 
-fn echo_v4(
-    station: &Station,
-    at: usize,
-    header: usize,
-    total: usize,
-    frame: &mut [u8],
-) -> Option<Answered> {
+fn echo_v4(station: &Station, at: usize, header: usize, total: usize, frame: &mut [u8]) -> Option<Answered> {
     let packet = frame.get_mut(at..)?.get_mut(..total)?;
     let options = header.checked_sub(V4_HEADER)?;
     let total = total.checked_sub(options)?;
@@ -81,7 +75,8 @@ fn echo_v4(
         packet.get_mut(total..)?.fill(0);
     }
     let (header, message) = packet.get_mut(..total)?.split_first_chunk_mut::<V4_HEADER>()?;
-    let [version, _, length_high, length_low, _, _, _, _, hops, _, sum_high, sum_low, addresses @ ..] = header;
+    let [version, _, length_high, length_low, _, _, _, _, hops, _, sum_high, sum_low, addresses @ ..] =
+        header;
     *version = 0x45;
     [*length_high, *length_low] = u16::try_from(total).ok()?.to_be_bytes();
     *hops = HOPS;

@@ -224,8 +224,7 @@ fn solicited(
     }
     // Who has no address yet asks whether anyone has the one it would take.
     let detects_duplicates = source.is_unspecified();
-    if target.is_multicast()
-        || detects_duplicates && (says_hardware || destination != solicited_node(target))
+    if target.is_multicast() || detects_duplicates && (says_hardware || destination != solicited_node(target))
     {
         return Err(malformed);
     }

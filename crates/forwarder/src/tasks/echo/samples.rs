@@ -30,8 +30,7 @@ pub(super) fn ethernet(to: [u8; 6], tags: &[[u8; 4]], protocol: u16, payload: &[
 pub(super) fn arp(operation: u16, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let fixed = [0, 1, 0x08, 0, 6, 4];
     let operation = operation.to_be_bytes();
-    let mut packet =
-        [&fixed[..], &operation, &THEIRS, &sender.octets(), &[0; 6], &target.octets()].concat();
+    let mut packet = [&fixed[..], &operation, &THEIRS, &sender.octets(), &[0; 6], &target.octets()].concat();
     packet.resize(46, 0);
     packet
 }

@@ -18,7 +18,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let pool =
-            Pool::new(&AddressSpace::emulated(), PoolOptions { buffers: 64, ..PoolOptions::default() }).unwrap();
+            Pool::new(&AddressSpace::emulated(), PoolOptions { buffers: 64, ..PoolOptions::default() })
+                .unwrap();
         let addresses = [IpAddr::V4(OUR_V4), IpAddr::V6(OUR_V6), "10.0.0.9".parse().unwrap()];
         Self { pool, station: Station::new(MacAddress(OURS), addresses), counters: EchoCounters::default() }
     }
@@ -227,7 +228,10 @@ fn what_is_for_others_or_no_request_is_ignored_by_its_reason() {
     };
     bench.ignored(&with(5, 0x55), Ignored::OtherStation);
     bench.ignored(&with(6, 0x03), Ignored::Unanswerable);
-    bench.ignored(&[OURS, OURS].concat().into_iter().chain(ping4(&[], &[], 8).split_off(12)).collect::<Vec<_>>(), Ignored::Unanswerable);
+    bench.ignored(
+        &[OURS, OURS].concat().into_iter().chain(ping4(&[], &[], 8).split_off(12)).collect::<Vec<_>>(),
+        Ignored::Unanswerable,
+    );
     bench.ignored(&with(13, 0x01), Ignored::OtherProtocol);
     let v4_with = |from, to, protocol, message: &[u8]| {
         ethernet(OURS, &[], 0x0800, &v4(from, to, protocol, &[], message))
