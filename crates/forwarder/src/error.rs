@@ -4,6 +4,7 @@ use crate::PortName;
 use crate::engine::Failure;
 use crate::machine::cpu;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The errors of the program. Each message names the thing and the way out.
@@ -35,6 +36,26 @@ pub enum Error {
         /// The port.
         port: PortName,
     },
+    /// Neither a port nor a file.
+    #[error(
+        "{} is neither a port (0000:03:00.0, emulated:0; `ringway ports` lists them) nor a file that is there",
+        .0.display()
+    )]
+    NoSource(PathBuf),
+    /// A file, and something else.
+    #[error("{} is a capture file: name it alone, or name ports", .0.display())]
+    FileAndMore(PathBuf),
+    /// An option of ports, for a file.
+    #[error("{option} is for ports; leave it out to read {}", .file.display())]
+    OnlyPorts {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        file: PathBuf,
+    },
+    /// A table that there is no memory for.
+    #[error("{0}: give a smaller --table")]
+    FlowTable(#[from] crate::tasks::flows::NoMemory),
     /// The pool would starve the ports.
     #[error(
         "--pool {given} is too small: the receive rings alone hold {rings} buffers; give at least {least}, or smaller \
@@ -146,6 +167,9 @@ impl Error {
             | Self::NoPorts
             | Self::Mixed { .. }
             | Self::OnlyEmulated { .. }
+            | Self::NoSource(_)
+            | Self::FileAndMore(_)
+            | Self::OnlyPorts { .. }
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }
             | Self::SameCore(_)

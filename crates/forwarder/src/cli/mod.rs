@@ -4,10 +4,12 @@
 //! the options do is in [`commands`](crate::commands).
 
 mod echo;
+mod flows;
 mod forward;
 mod values;
 
 pub use echo::{EchoOptions, HostAddress};
+pub use flows::{By, FlowsOptions, Source};
 pub use forward::{
     DemonstrationOptions, EmulationArguments, ForwardOptions, OutputOptions, Retouch, RingOptions,
     WhenFullArgument,
@@ -29,6 +31,10 @@ Exit status:
 /// The same for `echo`.
 const ECHO_EXIT_STATUS: &str = "\
 Exit status: 0, it ended as asked; 1, an error; 2, the command line is wrong; 3, answers were lost.";
+
+/// The same for `flows`.
+const FLOWS_EXIT_STATUS: &str = "\
+Exit status: 0, it ended as asked; 1, an error; 2, the command line is wrong; 3, a port missed packets.";
 
 const MAIN_EXAMPLES: &str = "\
 Examples:
@@ -68,6 +74,9 @@ pub enum Command {
     /// Answer pings on a port: the first thing to try on a new network card
     #[command(after_help = format!("{}\n\n{ECHO_EXIT_STATUS}", echo::EXAMPLES))]
     Echo(Box<EchoOptions>),
+    /// Tell who talks to whom, on ports or in a capture file
+    #[command(after_help = format!("{}\n\n{FLOWS_EXIT_STATUS}", flows::EXAMPLES))]
+    Flows(Box<FlowsOptions>),
     /// List the ports that can be used, and why the others can't
     #[command(after_help = crate::commands::ports::EXAMPLES)]
     Ports(PortsOptions),

@@ -6,3 +6,4 @@
 //! Not here: how ports are opened, what is printed ([`commands`](crate::commands)).
 
 pub mod echo;
+pub mod flows;

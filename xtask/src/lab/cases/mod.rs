@@ -4,6 +4,7 @@ mod binding;
 mod boot;
 mod bridge;
 mod confinement;
+mod echo;
 mod forward;
 mod ixgbe_driver;
 mod ixgbe_model;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         boot::CASES,
         bridge::CASES,
         forward::CASES,
+        echo::CASES,
         ixgbe_model::CASES,
         ixgbe_driver::CASES,
         restart::CASES,
