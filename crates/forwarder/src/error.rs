@@ -46,6 +46,26 @@ pub enum Error {
         /// How many ports there are.
         ports: usize,
     },
+    /// Neither a port nor a file.
+    #[error(
+        "{} is neither a port (0000:03:00.0, emulated:0; `ringway ports` lists them) nor a file that is there",
+        .0.display()
+    )]
+    NoSource(PathBuf),
+    /// A file, and something else.
+    #[error("{} is a capture file: name it alone, or name ports", .0.display())]
+    FileAndMore(PathBuf),
+    /// An option of ports, for a file.
+    #[error("{option} is for ports; leave it out to read {}", .file.display())]
+    OnlyPorts {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        file: PathBuf,
+    },
+    /// A table that there is no memory for.
+    #[error("{0}: give a smaller --table")]
+    FlowTable(#[from] crate::tasks::flows::NoMemory),
     /// The pool would starve the ports.
     #[error(
         "--pool {given} is too small: the receive rings alone hold {rings} buffers; give at least {least}, or smaller \
@@ -190,6 +210,9 @@ impl Error {
             | Self::TooManyDevices { .. }
             | Self::Traffic(_)
             | Self::TooLong { .. }
+            | Self::NoSource(_)
+            | Self::FileAndMore(_)
+            | Self::OnlyPorts { .. }
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }
             | Self::SameCore(_)

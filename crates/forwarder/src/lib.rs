@@ -7,6 +7,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`engine`] | workers that move packets from receive queues to transmit queues, and the run that they are part of |
+//! | [`tasks`] | what workers run beside forwarding |
 //! | [`ports`] | from a port's name to an open port: driver, address space, packet pool |
 //! | [`commands`] | `forward`, `ports` and the demonstration |
 //! | [`binding`] | `bind`, `unbind`, `status` and `doctor` |
@@ -22,6 +23,7 @@ pub mod machine;
 pub mod output;
 mod port_name;
 pub mod ports;
+pub mod tasks;
 
 pub use error::Error;
 pub use port_name::{ParsePortNameError, PortName};

@@ -95,6 +95,31 @@ fn promiscuous_mode_is_set_and_restored() {
 }
 
 #[test]
+fn all_multicast_mode_receives_every_group_and_no_other_station() {
+    let mut rig = Rig::new(named(Options::default()), 1024);
+    let mut port = rig.open(&PortOptions::default());
+    let mut batch = Batch::new(&rig.pool, 8);
+    let to = |address: [u8; 6]| {
+        let mut frame = frame(1, 60);
+        frame[..6].copy_from_slice(&address);
+        frame
+    };
+    for on in [true, false, true] {
+        port.control.set_all_multicast(on).unwrap();
+        assert!(!port.control.is_promiscuous());
+        assert!(rig.device.inject(&to([0x33, 0x33, 0xff, 1, 2, 3])));
+        assert!(rig.device.inject(&to([2, 0, 0, 0, 0, 0x55])));
+        assert_eq!(port.receive[0].receive(&mut batch).unwrap(), usize::from(on));
+        batch.clear();
+    }
+    drop((port, batch));
+    rig.is_clean();
+    let mut rig = Rig::new(named(without(Features::CTRL_RX)), 1024);
+    let error = rig.open(&PortOptions::default()).control.set_all_multicast(true).unwrap_err().to_string();
+    assert!(error.contains(NAME) && error.contains("VIRTIO_NET_F_CTRL_RX"), "{error}");
+}
+
+#[test]
 fn many_commands_lap_the_control_queue() {
     let mut rig = Rig::new(named(Options::default()), 1024);
     let mut port = rig.open(&PortOptions::default());

@@ -77,12 +77,17 @@ pub fn unbind_by_hand(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
 
 /// Starts a forwarder and waits until it says that it forwards.
 pub fn start(machine: &mut Machine, command: &str) -> Result<()> {
-    launch(machine, command)?;
-    let said = machine.run("grep -q ^forwarding /run/lab/forward.err")?;
+    start_saying(machine, command, "forwarding")
+}
+
+/// Starts another command of the program, and waits for the line that starts with this word once its ports are up.
+pub fn start_saying(machine: &mut Machine, command: &str, word: &str) -> Result<()> {
+    launch(machine, command, word)?;
+    let said = machine.run(&format!("grep -q '^{word}' /run/lab/forward.err"))?;
     if said.status != 0 {
         let ended = collect(machine)?;
         bail!(
-            "expected {command:?} to say that it forwards, saw it end with status {} and say:\n{}{}",
+            "expected {command:?} to say \"{word}\", saw it end with status {} and say:\n{}{}",
             ended.status,
             ended.output,
             ended.errors
@@ -91,12 +96,12 @@ pub fn start(machine: &mut Machine, command: &str) -> Result<()> {
     Ok(())
 }
 
-fn launch(machine: &mut Machine, command: &str) -> Result<()> {
-    let script = format!("background forward {command}\nawait {START} said_or_ended forward ^forwarding");
+fn launch(machine: &mut Machine, command: &str, word: &str) -> Result<()> {
+    let script = format!("background forward {command}\nawait {START} said_or_ended forward '^{word}'");
     machine
         .check_within(&script, ANSWER)
         .map(|_| ())
-        .with_context(|| format!("{command:?} neither started to forward nor ended in {START} s"))
+        .with_context(|| format!("{command:?} neither said \"{word}\" nor ended in {START} s"))
 }
 
 /// Sends a signal and takes what the forwarder leaves.

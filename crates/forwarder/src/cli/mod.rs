@@ -3,10 +3,14 @@
 //! Contract: parsing checks what can be checked without the machine, so that a wrong number is a usage error. What
 //! the options do is in [`commands`](crate::commands).
 
+mod echo;
+mod flows;
 mod forward;
 mod traffic;
 mod values;
 
+pub use echo::{EchoOptions, HostAddress};
+pub use flows::{By, FlowsOptions, Source};
 pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, OutputOptions, Retouch,
@@ -27,10 +31,19 @@ Exit status:
     3  packets were lost or spoiled: between emulated ports, or of those that a receiver follows
   101  a worker panicked (a mistake in Ringway); the ports were given back";
 
+/// The same for `echo`.
+const ECHO_EXIT_STATUS: &str = "\
+Exit status: 0, it ended as asked; 1, an error; 2, the command line is wrong; 3, answers were lost.";
+
+/// The same for `flows`.
+const FLOWS_EXIT_STATUS: &str = "\
+Exit status: 0, it ended as asked; 1, an error; 2, the command line is wrong; 3, a port missed packets.";
+
 const MAIN_EXAMPLES: &str = "\
 Examples:
   ringway                                    try it: two emulated network cards, no root needed
   ringway ports                              what is there, and what of it can be used
+  ringway echo 0000:03:00.0 --address 10.0.0.1  answer pings: the first thing to try on a new card
   ringway forward 0000:03:00.0 0000:03:00.1  every frame from each port to the other";
 
 /// The command line of `ringway`.
@@ -67,6 +80,12 @@ pub enum Command {
     /// Find out what became of numbered packets, and how long they took
     #[command(after_help = format!("{}\n\n{EXIT_STATUS}", traffic::RECEIVE_EXAMPLES))]
     Receive(Box<ReceiveOptions>),
+    /// Answer pings on a port: the first thing to try on a new network card
+    #[command(after_help = format!("{}\n\n{ECHO_EXIT_STATUS}", echo::EXAMPLES))]
+    Echo(Box<EchoOptions>),
+    /// Tell who talks to whom, on ports or in a capture file
+    #[command(after_help = format!("{}\n\n{FLOWS_EXIT_STATUS}", flows::EXAMPLES))]
+    Flows(Box<FlowsOptions>),
     /// List the ports that can be used, and why the others can't
     #[command(after_help = crate::commands::ports::EXAMPLES)]
     Ports(PortsOptions),

@@ -1,7 +1,10 @@
 //! The commands: what each does, with arguments in and an exit status out.
 
+pub mod echo;
+pub mod flows;
 pub mod forward;
 pub mod generate;
+mod lines;
 pub mod model;
 mod needs;
 pub mod ports;
@@ -28,6 +31,8 @@ pub fn run(line: CommandLine) -> ExitCode {
         Some(Command::Forward(options)) => forward::run(&options),
         Some(Command::Generate(options)) => generate::run(&options),
         Some(Command::Receive(options)) => receive::run(&options),
+        Some(Command::Echo(options)) => echo::run(&options),
+        Some(Command::Flows(options)) => flows::run(&options),
         Some(Command::Ports(options)) => ports::run(&options),
         Some(Command::Model(command)) => model::run(&command).map(|()| ExitCode::SUCCESS),
         Some(Command::Binding(command)) => Ok(command.run(&Context::new("ringway", Elevation::Tell))),

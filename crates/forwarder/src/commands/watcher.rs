@@ -1,5 +1,6 @@
 //! What `forward` prints while it runs, and how emulated sources end.
 
+use super::running;
 use crate::engine::{Failure, Reception, Sample, Watch};
 use crate::output::Console;
 use crate::output::live::Live;
@@ -26,11 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Watch for Watcher<'_> {
     fn first_packet(&mut self, at: Instant) {
         if !std::mem::replace(&mut self.first_seen, true) {
-            self.console.detail(format_args!(
-                "first packet {:.1} ms after the ports were up, {:.1} ms after the start of the program",
-                at.saturating_duration_since(self.forwarding).as_secs_f64() * 1e3,
-                at.saturating_duration_since(self.program).as_secs_f64() * 1e3,
-            ));
+            running::say_first_packet(self.console, at, self.forwarding, self.program);
         }
     }
 
@@ -65,17 +62,10 @@ impl Watch for Watcher<'_> {
     }
 
     fn link(&mut self, port: &str, link: &Link) {
-        if link.is_up() {
-            self.console.note(format_args!("{port}: link {link}"));
-        } else {
-            self.console.warn(format_args!("{port}: link {link}"));
-        }
+        running::say_link(self.console, port, link);
     }
 
     fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
-        match result {
-            Ok(()) => self.console.note(format_args!("{port}: {mode} off again")),
-            Err(error) => self.console.warn(format_args!("{port}: {mode} was not switched off: {error}")),
-        }
+        running::say_restored(self.console, port, mode, result);
     }
 }

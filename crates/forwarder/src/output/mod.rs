@@ -4,6 +4,7 @@
 //! in a file. That standard error is closed ends nothing.
 
 pub mod console;
+pub mod flows;
 pub mod latency;
 pub mod live;
 pub mod rates;

@@ -5,6 +5,7 @@ mod boot;
 mod bridge;
 mod confinement;
 mod doctor;
+mod echo;
 mod forward;
 mod ixgbe_driver;
 mod ixgbe_model;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         boot::CASES,
         bridge::CASES,
         forward::CASES,
+        echo::CASES,
         ixgbe_model::CASES,
         ixgbe_driver::CASES,
         restart::CASES,

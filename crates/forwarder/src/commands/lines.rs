@@ -1,0 +1,58 @@
+//! Watches a run that has lines of its own to print.
+
+use super::running;
+use crate::engine::{Failure, Reception, Sample, Watch};
+use crate::output::Console;
+use crate::ports::Emulation;
+use ringway_port::{Error, Link};
+use std::fmt;
+use std::time::Instant;
+
+/// Prints what `line` makes of each sample, and what else happens. What a port still sends to itself at the end is not
+/// waited for.
+pub(super) struct Lines<'a, F> {
+    pub(super) console: Console,
+    /// When the program was started.
+    pub(super) program: Instant,
+    /// When the ports were up.
+    pub(super) up: Instant,
+    pub(super) first_seen: bool,
+    pub(super) emulation: Option<&'a mut Emulation>,
+    pub(super) line: F,
+}
+
+impl<F> fmt::Debug for Lines<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("up", &self.up).finish_non_exhaustive()
+    }
+}
+
+impl<F: FnMut(&Sample)> Watch for Lines<'_, F> {
+    fn first_packet(&mut self, at: Instant) {
+        if !std::mem::replace(&mut self.first_seen, true) {
+            running::say_first_packet(self.console, at, self.up, self.program);
+        }
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        (self.line)(sample);
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        self.console.warn(format_args!("{failure}; the ports are given back"));
+    }
+
+    fn quieten(&mut self) {
+        if let Some(emulation) = &mut self.emulation {
+            emulation.stop_sources();
+        }
+    }
+
+    fn link(&mut self, port: &str, link: &Link) {
+        running::say_link(self.console, port, link);
+    }
+
+    fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
+        running::say_restored(self.console, port, mode, result);
+    }
+}
