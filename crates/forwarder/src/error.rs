@@ -143,13 +143,12 @@ pub enum Error {
     #[error("the system gives no more threads or descriptors: {0}; see `ulimit -u` and `ulimit -n`")]
     System(#[source] io::Error),
     /// An emulated card's wire can't be had.
-    #[error(
-        "the wire {wire} can't be had: {source}; a TAP interface takes CAP_NET_ADMIN and a name that is free, \
-         a socket somebody who listens"
-    )]
+    #[error("the wire {wire} can't be had: {source}; {hint}")]
     Wire {
         /// As it was named.
         wire: String,
+        /// What such a wire takes.
+        hint: &'static str,
         /// The errno.
         source: io::Error,
     },

@@ -35,7 +35,7 @@ pub enum Error {
         device: String,
     },
     /// More queues than the device has, or than can be used.
-    #[error("{device} has {available} {direction} queues to use, {wanted} are asked for")]
+    #[error("{device} can be opened with 1 to {available} {direction} queues, not with {wanted}")]
     Queues {
         /// The function.
         device: String,

@@ -82,7 +82,9 @@ pub(crate) fn identify(device: &str, registers: &Registers) -> Result<Option<Mod
     let _guard = Semaphore::take(device, registers, register::SW_FW_SYNC_PHY0 << reset::port(registers))?;
     let mut found = None;
     for _ in 0..ATTEMPTS {
-        found = I2c { registers }.read_page().or(found);
+        // A line that is stuck low reads as zeros, whose sum is right.
+        let page = I2c { registers }.read_page();
+        found = page.filter(|page| page.iter().any(|&byte| byte != 0)).or(found);
         // A sum that stays wrong is the maker's.
         if found.as_ref().is_some_and(is_intact) {
             break;

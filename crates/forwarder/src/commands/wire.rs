@@ -101,7 +101,12 @@ pub(super) fn open(wire: &WireName) -> Result<(Box<dyn Link>, Closing), Error> {
         return Ok((Box::new(link), writing));
     }
     let open = || FrameLink::new(open_file(wire)?);
-    let link = open().map_err(|source| Error::Wire { wire: wire.to_string(), source })?;
+    let hint = match wire {
+        WireName::Tap(_) => "a TAP interface takes CAP_NET_ADMIN and a name that is free (`ip link`)",
+        WireName::Unix(_) => "somebody has to listen there, on a SEQPACKET socket",
+        _ => "it takes an open file, and room for one more: see `ulimit -n`",
+    };
+    let link = open().map_err(|source| Error::Wire { wire: wire.to_string(), hint, source })?;
     Ok((Box::new(link), Closing::default()))
 }
 

@@ -57,6 +57,8 @@ pub struct Emulation {
     cards: Vec<Card>,
     rate: Option<f64>,
     settled: bool,
+    /// The system gave no thread to go on with.
+    stands_still: bool,
 }
 
 /// Makes the cards, lets them run, and opens them.
@@ -90,7 +92,7 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
         devices.into_iter().map(|device| vec![device]).collect()
     };
     let groups = shares.into_iter().map(run).collect::<Result<_, _>>()?;
-    let emulation = Emulation { groups, cards, rate: *rate, settled: false };
+    let emulation = Emulation { groups, cards, rate: *rate, settled: false, stands_still: false };
     let opened = functions
         .into_iter()
         .map(|function| drivers::open(function, &pool, &options.port))
@@ -141,11 +143,14 @@ impl Emulation {
         // A source may be in the midst of a round. When its thread has ended, it isn't, and everything is counted.
         let groups = std::mem::take(&mut self.groups);
         self.groups = groups.into_iter().map(|group| run_together(group.stop())).collect();
+        // Without a thread nothing arrives any more.
+        self.stands_still = self.groups.iter().any(|group| group.error().is_some());
     }
 
     /// Whether all that the sources made has arrived, in whatever state.
     pub fn is_quiet(&self) -> bool {
-        self.streams().iter().all(|stream| stream.received.saturating_add(stream.damaged) >= stream.sent)
+        let arrived = |stream: &Stream| stream.received.saturating_add(stream.damaged) >= stream.sent;
+        self.stands_still || self.streams().iter().all(arrived)
     }
 
     /// A number that grows with each packet that arrives.
