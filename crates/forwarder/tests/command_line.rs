@@ -189,6 +189,29 @@ fn a_receiver_times_what_comes_and_tells_of_each_flow_and_draws_it() {
 }
 
 #[test]
+fn latency_is_measured_through_the_forwarder_between_cabled_ports() {
+    let plot = std::env::temp_dir().join(format!("ringway-latency-{}.svg", std::process::id()));
+    let arguments = ["--latency", "emulated:2", "emulated:3", "--load=20kpps", "--poisson", "--duration=1"];
+    let mut command =
+        ringway(&["forward", "emulated:0", "emulated:1", "--json", "--emulate=82599,virtio-net"]);
+    let output = command.args(arguments).arg("--plot").arg(&plot).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    let sent = |stream: usize| number(&summary["streams"][stream], "sent");
+    assert!(sent(0) > 0 && sent(1) > 0);
+    for (stream, names) in [(0, ["emulated:2", "emulated:3"]), (1, ["emulated:3", "emulated:2"])] {
+        let found = &summary["streams"][stream];
+        assert_eq!([&found["from"], &found["to"]], names);
+        assert_eq!((number(found, "received"), number(found, "lost")), (sent(stream), 0), "{found}");
+        assert_eq!(summary["latency"][stream][0], names.join(" to "));
+        assert_eq!(number(&summary["latency"][stream][1], "packets"), sent(stream));
+    }
+    assert_eq!(number(&summary, "forwarded"), sent(0) + sent(1));
+    assert!(std::fs::read_to_string(&plot).unwrap().contains("emulated:3 to emulated:2"));
+    std::fs::remove_file(plot).unwrap();
+}
+
+#[test]
 fn packets_that_cannot_be_made_are_refused_before_a_port_is_opened() {
     for (arguments, parts) in [
         (&["--size=64", "--ipv6"][..], ["60 bytes are not possible", "80 to"]),

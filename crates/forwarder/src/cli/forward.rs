@@ -1,11 +1,12 @@
 //! The options of `ringway forward`, and those that it shares with other commands.
 
-use super::values::{self, Devices, PerPort};
+use super::values::{self, Devices, PerPort, RateArgument};
 use crate::PortName;
 use crate::engine::{Touch, WhenFull};
 use clap::{Args, ValueEnum};
 use ringway_dma::BufferSize;
 use ringway_port::ETHERNET_FRAME;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const EXAMPLES: &str = "\
@@ -14,6 +15,7 @@ Examples:
   ringway forward 03:00.0 03:00.1 --duration 60 --json > result.json
   ringway forward emulated:0 emulated:1
   ringway forward emulated:0 emulated:1 --rate 500kpps --emulate 82599,virtio-net
+  ringway forward emulated:0 emulated:1 --latency emulated:2 emulated:3 --load 10% --duration 10
 
 A card is bound once, as root, with `ringway bind ADDRESS`; forwarding needs no root after that.";
 
@@ -57,12 +59,39 @@ pub struct ForwardOptions {
     /// End when this many packets are forwarded, both directions together
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub packets: Option<u64>,
+    /// Latency.
+    #[command(flatten)]
+    pub latency: LatencyOptions,
     /// What emulated ports are.
     #[command(flatten)]
     pub emulation: EmulationArguments,
     /// What is printed, and how.
     #[command(flatten)]
     pub output: OutputOptions,
+}
+
+/// How long packets take through the forwarder.
+#[derive(Args, Clone, Debug)]
+pub struct LatencyOptions {
+    /// Two more ports, at the other ends of A's and B's cables: each sends numbered packets that the other receives and
+    /// times, with the forwarder between them. Emulated ports are cabled so
+    #[arg(long, num_args = 2, value_names = ["C", "D"], conflicts_with_all = ["rate", "packets"])]
+    pub latency: Vec<PortName>,
+    /// With --latency: how fast each of the two sends: 500kpps, 2Gbit/s, 50% (of its link)
+    #[arg(long, value_name = "RATE", default_value = "100kpps", value_parser = values::any_rate)]
+    pub load: RateArgument,
+    /// With --latency: at random distances that are exponentially distributed (a Poisson process)
+    #[arg(long, requires = "latency")]
+    pub poisson: bool,
+    /// With --latency: draw how long packets took, as an SVG file
+    #[arg(long, value_name = "FILE", requires = "latency")]
+    pub plot: Option<PathBuf>,
+}
+
+impl Default for LatencyOptions {
+    fn default() -> Self {
+        Self { latency: Vec::new(), load: RateArgument::Packets(1e5), poisson: false, plot: None }
+    }
 }
 
 /// What emulated ports are.
@@ -243,6 +272,7 @@ impl ForwardOptions {
             destination_mac: None,
             duration: Some(options.duration),
             packets: options.packets,
+            latency: LatencyOptions::default(),
             emulation: options.emulation,
             output: options.output,
         }

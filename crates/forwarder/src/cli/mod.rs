@@ -13,8 +13,8 @@ pub use echo::{EchoOptions, HostAddress};
 pub use flows::{By, FlowsOptions, Source};
 pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
-    DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, OutputOptions, Retouch,
-    RingOptions, WhenFullArgument,
+    DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, LatencyOptions, OutputOptions,
+    Retouch, RingOptions, WhenFullArgument,
 };
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
 pub use values::{Devices, Lengths, PerPort, RateArgument};

@@ -63,7 +63,7 @@ pub fn run(options: &EchoOptions) -> Result<ExitCode, Error> {
     let task = Echo::new(receive, transmit, station, options.batch.into());
     let counts = Arc::clone(task.counts());
     let engine = Options { cores, ..Options::default() };
-    let workers = Workers::start(vec![Box::new(task)], &engine, &events).map_err(Error::System)?;
+    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
     if let Some(emulation) = &emulation {
         emulation.start_sources();
     }

@@ -109,7 +109,7 @@ fn of_ports(
     let task = Watching::new(queues, observer, options.batch.into(), options.packets, results);
     let progress = Arc::clone(task.progress());
     let engine = Options { cores, ..Options::default() };
-    let workers = Workers::start(vec![Box::new(task)], &engine, &events).map_err(Error::System)?;
+    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
     if let Some(emulation) = &emulation {
         emulation.start_sources();
     }

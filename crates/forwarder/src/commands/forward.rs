@@ -1,11 +1,13 @@
 //! `ringway forward`, and the demonstration that is the same on two emulated ports.
 
+use super::latency::Ends;
 use super::running::{self, Queues};
 use super::watcher::Watcher;
 use super::{needs, print, print_json};
 use crate::cli::{ForwardOptions, PerPort};
 use crate::engine::{
     Active, Direction, Event, Failure, Limits, Options, Reception, Rewrite, Session, Task, WhenFull, Workers,
+    shares,
 };
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
@@ -13,10 +15,14 @@ use crate::output::live::Live;
 use crate::output::summary::Summary;
 use crate::ports::{self, Emulation, OpenPorts, Wiring};
 use crate::{Error, PortName};
+use ringway_packet::Pool;
 use ringway_port::{Information, MacAddress};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
+
+/// The ports that are forwarded between; further ones are the ends of their cables.
+const PORTS: usize = 2;
 
 /// What those should know who see rates of ports that are no hardware.
 const EMULATED: &str = "\
@@ -34,14 +40,16 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     let program = Instant::now();
     let console = Console::new(options.output);
     check_cores(&options.cores)?;
-    let names = [options.a, options.b];
+    let names: Vec<PortName> =
+        [options.a, options.b].iter().chain(&options.latency.latency).copied().collect();
     let buffers = needs::buffers(names.len(), &options.rings, options.batch)?;
 
     // From here on a signal ends the run in order, also while ports are being opened.
     let (events, receiver) = channel();
     let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
 
-    let open = running::open_options(&names, &options.rings, buffers, &options.emulation, Wiring::Sources)?;
+    let wiring = if options.latency.latency.is_empty() { Wiring::Sources } else { Wiring::Cables };
+    let open = running::open_options(&names, &options.rings, buffers, &options.emulation, wiring)?;
     let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
     if emulation.is_some() {
         console.note(EMULATED);
@@ -53,7 +61,8 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     running::warn_of_nodes(console, &information, &options.cores);
 
     let summary = {
-        let run = Run { options, console, program, emulation: emulation.as_mut(), events, receiver };
+        let run =
+            Run { options, console, program, emulation: emulation.as_mut(), pool: &pool, events, receiver };
         run.forward(ports, queues, &information)?
     };
     drop(emulation);
@@ -67,6 +76,7 @@ struct Run<'a> {
     console: Console,
     program: Instant,
     emulation: Option<&'a mut Emulation>,
+    pool: &'a Pool,
     events: Sender<Event>,
     receiver: Receiver<Event>,
 }
@@ -75,13 +85,29 @@ impl Run<'_> {
     fn forward(
         self,
         ports: Vec<Active>,
-        queues: Vec<Queues>,
+        mut queues: Vec<Queues>,
         information: &[Information],
     ) -> Result<(Summary, Vec<Failure>), Error> {
-        let Self { options, console, program, emulation, events, receiver } = self;
+        let Self { options, console, program, emulation, pool, events, receiver } = self;
         let engine = engine_options(options);
-        let (directions, targets) = directions(queues, &rewrites(options, information), &engine);
-        let workers = Workers::start(directions, &engine, &events).map_err(Error::System)?;
+        let of_ends = queues.split_off(queues.len().min(PORTS));
+        let between = information.get(..PORTS).unwrap_or(information);
+        let (directions, mut targets) = directions(queues, &rewrites(options, between), &engine);
+        let (ends, end_tasks) = match ports.get(PORTS..) {
+            Some(ports @ [_, ..]) => {
+                let (ends, tasks) = Ends::new(ports, of_ends, PORTS, &options.latency, pool, engine.batch)?;
+                (Some(ends), tasks)
+            }
+            _ => (None, Vec::new()),
+        };
+        let (end_tasks, end_targets): (Vec<_>, Vec<_>) = end_tasks.into_iter().unzip();
+        targets.extend(end_targets);
+        let mut shares = shares(directions, engine.cores.len());
+        if !end_tasks.is_empty() {
+            // The ends have a worker of their own: what they do is not the forwarder's time.
+            shares.push(end_tasks);
+        }
+        let workers = Workers::start(shares, &engine, &events).map_err(Error::System)?;
         if let Some(emulation) = &emulation {
             emulation.start_sources();
         }
@@ -99,11 +125,17 @@ impl Run<'_> {
             forwarding,
             first_seen: false,
             emulation,
+            ends,
             progress: None,
         };
         let limits = Limits { duration: options.duration, interval: options.output.interval };
         let outcome = Session::new(workers, ports, targets, receiver).run(limits, &mut watcher);
-        Ok((Summary::new(&outcome, information, watcher.emulation.as_deref()), outcome.failures))
+        let mut summary = Summary::new(&outcome, information, watcher.emulation.as_deref());
+        if let Some(ends) = &watcher.ends {
+            ends.draw(&options.latency)?;
+            (summary.streams, summary.latency) = (ends.streams(), ends.latencies());
+        }
+        Ok((summary, outcome.failures))
     }
 }
 

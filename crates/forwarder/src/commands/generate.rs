@@ -4,7 +4,7 @@ use super::running;
 use super::watcher::Watcher;
 use super::{needs, print, print_json};
 use crate::cli::{GenerateOptions, Lengths, PacketArguments, RateArgument};
-use crate::engine::{Generating, Limits, Options, Outcome, Reception, Session, StoppedBy, Task, Workers};
+use crate::engine::{Generating, Limits, Options, Outcome, Reception, Session, StoppedBy, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
 use crate::output::live::Live;
@@ -109,8 +109,7 @@ pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
         cores: options.core.into_iter().collect(),
         ..Options::default()
     };
-    let workers =
-        Workers::start(vec![Box::new(task) as Box<dyn Task>], &engine, &events).map_err(Error::System)?;
+    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
     let started = Instant::now();
     console.note(format_args!(
         "generating on {}, {}; {}",
@@ -126,6 +125,7 @@ pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
             forwarding: started,
             first_seen: false,
             emulation: emulation.as_mut(),
+            ends: None,
             progress: None,
         };
         let limits = Limits { duration: options.duration, interval: options.output.interval };

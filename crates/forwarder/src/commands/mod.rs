@@ -4,6 +4,7 @@ pub mod echo;
 pub mod flows;
 pub mod forward;
 pub mod generate;
+mod latency;
 mod lines;
 pub mod model;
 mod needs;

@@ -5,9 +5,7 @@ use super::watcher::Watcher;
 use super::{needs, print, print_json};
 use crate::Error;
 use crate::cli::ReceiveOptions;
-use crate::engine::{
-    Findings, Limits, Options, Outcome, Receiving, Reception, Session, StoppedBy, Task, Workers,
-};
+use crate::engine::{Findings, Limits, Options, Outcome, Receiving, Reception, Session, StoppedBy, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
 use crate::output::latency::{LatencySummary, plot};
@@ -98,8 +96,7 @@ pub fn run(options: &ReceiveOptions) -> Result<ExitCode, Error> {
         cores: options.core.into_iter().collect(),
         ..Options::default()
     };
-    let workers =
-        Workers::start(vec![Box::new(task) as Box<dyn Task>], &engine, &events).map_err(Error::System)?;
+    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
     if let Some(emulation) = &emulation {
         emulation.start_sources();
     }
@@ -116,6 +113,7 @@ pub fn run(options: &ReceiveOptions) -> Result<ExitCode, Error> {
             forwarding: Instant::now(),
             first_seen: false,
             emulation: emulation.as_mut(),
+            ends: None,
             progress: None,
         };
         let limits = Limits { duration: options.duration, interval: options.output.interval };

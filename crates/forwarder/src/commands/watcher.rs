@@ -1,5 +1,6 @@
 //! What `forward` prints while it runs, and how emulated sources end.
 
+use super::latency::Ends;
 use super::running;
 use crate::engine::{Failure, Reception, Sample, Watch};
 use crate::output::Console;
@@ -18,10 +19,12 @@ pub(super) struct Watcher<'a> {
     pub(super) forwarding: Instant,
     pub(super) first_seen: bool,
     pub(super) emulation: Option<&'a mut Emulation>,
+    /// The ends between which latency is measured.
+    pub(super) ends: Option<Ends>,
     pub(super) progress: Option<(u64, Instant)>,
 }
 
-/// Emulated ports between which nothing arrives for this long after their sources stopped have lost the rest.
+/// Ports between which nothing arrives for this long after the sources stopped have lost the rest.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Watch for Watcher<'_> {
@@ -43,20 +46,31 @@ impl Watch for Watcher<'_> {
         if let Some(emulation) = &mut self.emulation {
             emulation.stop_sources();
         }
+        if let Some(ends) = &self.ends {
+            ends.stop();
+        }
     }
 
     fn is_quiet(&mut self) -> bool {
-        let Some(emulation) = &mut self.emulation else { return true };
+        let (emulation, ends) = (self.emulation.as_ref(), self.ends.as_ref());
+        if emulation.is_none() && ends.is_none() {
+            return true;
+        }
         let now = Instant::now();
-        let arrived = emulation.progress();
+        let arrived = emulation
+            .map_or(0, |emulation| emulation.progress())
+            .wrapping_add(ends.map_or(0, |ends| ends.progress()));
+        let all_there =
+            emulation.is_none_or(|emulation| emulation.is_quiet()) && ends.is_none_or(|ends| ends.is_quiet());
         let since = match self.progress {
             Some((before, since)) if before == arrived => since,
             _ => now,
         };
         self.progress = Some((arrived, since));
-        let quiet = emulation.is_quiet() || now.saturating_duration_since(since) >= PATIENCE;
+        let quiet = all_there || now.saturating_duration_since(since) >= PATIENCE;
         if quiet {
-            emulation.settle();
+            self.emulation.iter_mut().for_each(|emulation| emulation.settle());
+            self.ends.iter_mut().for_each(|ends| ends.settle());
         }
         quiet
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[repr(align(128))]
 pub struct TaskCounters {
     forwarded: AtomicU64,
+    handled: AtomicU64,
     dropped: AtomicU64,
     unsent: AtomicU64,
 }
@@ -17,8 +18,10 @@ pub struct TaskCounters {
 /// A reading of one task's counters, in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskCounts {
-    /// Handed to the transmit queue.
+    /// Received and handed to a transmit queue.
     pub forwarded: u64,
+    /// Made and handed to a transmit queue, or received and looked at: at the ends of packets' way.
+    pub handled: u64,
     /// Dropped because the transmit ring had no room.
     pub dropped: u64,
     /// Handed to the transmit queue, but still not sent by the device when the worker gave up waiting at the end.
@@ -37,6 +40,11 @@ impl TaskCounters {
         add(&self.forwarded, packets);
     }
 
+    #[inline(always)]
+    pub(crate) fn handled(&self, packets: u64) {
+        add(&self.handled, packets);
+    }
+
     #[cold]
     pub(crate) fn dropped(&self, packets: u64) {
         add(&self.dropped, packets);
@@ -51,6 +59,7 @@ impl TaskCounters {
     pub fn read(&self) -> TaskCounts {
         TaskCounts {
             forwarded: self.forwarded.load(Ordering::Relaxed),
+            handled: self.handled.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             unsent: self.unsent.load(Ordering::Relaxed),
         }

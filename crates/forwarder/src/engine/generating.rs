@@ -10,6 +10,7 @@ use ringway_traffic::frame::SHORTEST;
 use ringway_traffic::generator::Generator;
 use ringway_traffic::pace::Pacer;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Makes packets when they are due and sends them. What the ring has no room for waits, and nothing more is made
@@ -24,6 +25,8 @@ pub struct Generating {
     /// A packet is made here, and then as long as it turned out to be.
     scratch: Box<[u8]>,
     made: u64,
+    /// Whether it shall make no more.
+    stop: Arc<AtomicBool>,
     counters: Arc<TaskCounters>,
 }
 
@@ -38,7 +41,22 @@ impl Generating {
     ) -> Self {
         let scratch = vec![0; generator.longest().max(SHORTEST)].into_boxed_slice();
         let (supply, batch) = (Supply::new(pool), Batch::new(pool, size));
-        Self { transmit, supply, batch, generator, pacer, scratch, made: 0, counters: Arc::default() }
+        Self {
+            transmit,
+            supply,
+            batch,
+            generator,
+            pacer,
+            scratch,
+            made: 0,
+            stop: Arc::default(),
+            counters: Arc::default(),
+        }
+    }
+
+    /// Makes no more once `stop` is set; the run goes on.
+    pub fn until(self, stop: &Arc<AtomicBool>) -> Self {
+        Self { stop: Arc::clone(stop), ..self }
     }
 
     /// Makes up to `wanted` packets. Returns how many.
@@ -61,7 +79,7 @@ impl Generating {
 
     fn send(&mut self) -> Result<Round, Error> {
         let sent = self.transmit.transmit(&mut self.batch)?;
-        self.counters.forwarded(sent as u64);
+        self.counters.handled(sent as u64);
         Ok(Round { sent, ..Round::default() })
     }
 }
@@ -71,6 +89,7 @@ impl Task for Generating {
         if self.batch.is_empty() {
             let now = clock::now();
             let due = self.pacer.due(now).saturating_sub(self.made).min(self.batch.room() as u64);
+            let due = if self.stop.load(Ordering::Relaxed) { 0 } else { due };
             let claimed = budget.map_or(due, |budget| budget.claim(due));
             let made = if claimed > 0 { self.make(claimed as usize, now)? } else { 0 };
             if let Some(budget) = budget {

@@ -44,4 +44,4 @@ pub use session::{
 pub use shared::Event;
 pub use task::{Round, Task};
 pub use worker::Failure;
-pub use workers::{Ended, Options, Workers};
+pub use workers::{Ended, Options, Workers, shares};

@@ -30,7 +30,12 @@ pub struct Findings {
 pub struct Report(Arc<Mutex<Findings>>);
 
 impl Report {
-    /// As it was a moment ago.
+    /// What became of packets, as it was a moment ago.
+    pub fn totals(&self) -> Totals {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).totals
+    }
+
+    /// Everything, as it was a moment ago.
     pub fn read(&self) -> Findings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -98,7 +103,7 @@ impl Task for Receiving {
         if received > 0 {
             self.look(now);
             self.batch.clear();
-            self.counters.forwarded(received as u64);
+            self.counters.handled(received as u64);
         }
         if now.saturating_sub(self.published) >= PUBLISHED {
             self.published = now;

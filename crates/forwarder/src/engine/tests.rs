@@ -62,7 +62,7 @@ impl Bench {
             Box::new(Direction::new(receive_b, transmit_a, rewrite, options)),
         ];
         let ports = [control_a, control_b].map(|control| Active::new(control).unwrap().0).into();
-        let workers = Workers::start(directions, options, &events).unwrap();
+        let workers = Workers::start(shares(directions, options.cores.len()), options, &events).unwrap();
         (Session::new(workers, ports, vec![1, 0], receiver), events)
     }
 

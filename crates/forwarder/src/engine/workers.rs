@@ -58,20 +58,18 @@ pub struct Ended {
 }
 
 impl Workers {
-    /// Starts the workers: task n goes to worker n modulo their number. Each tells `events` of its end.
+    /// Starts a worker for each share of the tasks. The first ones are pinned to the processors of the options, as far as
+    /// these go.
     ///
     /// # Errors
     /// When a thread can't be started; those that run are stopped.
-    pub fn start(tasks: Vec<Box<dyn Task>>, options: &Options, events: &Sender<Event>) -> io::Result<Self> {
+    pub fn start(
+        shares: Vec<Vec<Box<dyn Task>>>,
+        options: &Options,
+        events: &Sender<Event>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(options.packets));
-        let counters = tasks.iter().map(|task| Arc::clone(task.counters())).collect();
-        let count = options.cores.len().clamp(1, tasks.len().max(1));
-        let mut shares: Vec<Vec<Box<dyn Task>>> = (0..count).map(|_| Vec::new()).collect();
-        for (index, task) in tasks.into_iter().enumerate() {
-            if let Some(share) = shares.get_mut(index.checked_rem(count).unwrap_or_default()) {
-                share.push(task);
-            }
-        }
+        let counters = shares.iter().flatten().map(|task| Arc::clone(task.counters())).collect();
         let mut workers = Self { shared, threads: Vec::new(), counters };
         for (index, tasks) in shares.into_iter().enumerate() {
             let name = format!("worker-{index}");
@@ -92,7 +90,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// The counters of each task, in the order in which they were given.
+    /// The counters of each task, worker by worker.
     pub fn counts(&self) -> Vec<TaskCounts> {
         self.counters.iter().map(|counters| counters.read()).collect()
     }
@@ -131,6 +129,19 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Tasks shared out among so many workers, at least one: the first ones get the first tasks, each as many.
+pub fn shares(tasks: Vec<Box<dyn Task>>, workers: usize) -> Vec<Vec<Box<dyn Task>>> {
+    let most = tasks.len().div_ceil(workers.clamp(1, tasks.len().max(1))).max(1);
+    let mut shares: Vec<Vec<Box<dyn Task>>> = Vec::new();
+    for task in tasks {
+        match shares.last_mut() {
+            Some(share) if share.len() < most => share.push(task),
+            _ => shares.push(vec![task]),
+        }
+    }
+    shares
 }
 
 /// What `panic!` was given.

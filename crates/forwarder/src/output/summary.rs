@@ -1,5 +1,6 @@
 //! What a run came to, for people and for programs.
 
+use super::latency::LatencySummary;
 use super::rates::{Rate, grouped};
 use super::table::Table;
 use crate::engine::{Outcome, StoppedBy};
@@ -25,6 +26,8 @@ pub struct Summary {
     pub stopped_by: StoppedBy,
     /// Streams whose packets were counted and checked from end to end: those of emulated ports.
     pub streams: Vec<Stream>,
+    /// How long packets took from each end to the other, with `--latency`.
+    pub latency: Vec<(String, LatencySummary)>,
     /// Packets a second that each emulated source made, whether there was room or not; null where they wait for room.
     pub offered: Option<f64>,
     /// What the driver did against the specification, as the emulated ports saw it.
@@ -104,6 +107,7 @@ impl Summary {
             forwarded: outcome.last.forwarded,
             stopped_by: outcome.stopped_by,
             streams: emulation.map(Emulation::streams).unwrap_or_default(),
+            latency: Vec::new(),
             offered: emulation.and_then(Emulation::rate),
             violations: emulation.map(Emulation::violations).unwrap_or_default(),
             errors: outcome.failures.iter().map(ToString::to_string).collect(),
@@ -160,6 +164,9 @@ impl Summary {
         if !self.streams.is_empty() {
             text.push('\n');
             text.push_str(&self.streams_text());
+        }
+        for (name, latency) in &self.latency {
+            let _ = write!(text, "\n{name}\n{}", latency.text());
         }
         text
     }

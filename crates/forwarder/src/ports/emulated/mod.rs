@@ -263,7 +263,7 @@ mod tests {
                 )) as Box<dyn Task>
             })
             .collect();
-        let workers = Workers::start(directions, &crate::engine::Options::default(), &events).unwrap();
+        let workers = Workers::start(vec![directions], &crate::engine::Options::default(), &events).unwrap();
         let limits = Limits { duration: None, interval: Duration::from_millis(1) };
         let session = Session::new(workers, controls, vec![1, 0], receiver);
         session.run(limits, &mut At(|forwarded| at_sample(forwarded, &events)))

@@ -68,7 +68,7 @@ fn a_thousand_pings_to_an_emulated_card_are_answered_and_so_is_its_solicited_nod
         let task = Echo::new(receive.remove(0), transmit.remove(0), station, 32);
         let counts = Arc::clone(task.counts());
         let (sender, receiver) = events();
-        let workers = Workers::start(vec![Box::new(task)], &Options::default(), &sender).unwrap();
+        let workers = Workers::start(vec![vec![Box::new(task)]], &Options::default(), &sender).unwrap();
         let session = Session::new(workers, vec![port], vec![0], receiver);
         let limits = Limits { duration: None, interval: Duration::from_secs(1) };
         let outcome = std::thread::scope(|scope| {
