@@ -4,7 +4,7 @@ use super::lines::Lines;
 use super::{needs, print, print_json, running};
 use crate::Error;
 use crate::cli::EchoOptions;
-use crate::engine::{Failure, Limits, Options, Reception, Sample, Session, StoppedBy, Workers};
+use crate::engine::{Active, Failure, Limits, Options, Reception, Sample, Session, StoppedBy, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
 use crate::output::rates::grouped;
@@ -51,6 +51,8 @@ pub fn run(options: &EchoOptions) -> Result<ExitCode, Error> {
     running::say_memory(console, &pool);
     let (ports, queues) = running::activate(console, opened, Reception::Groups)?;
     let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
+    // Where there is no all-multicast mode it is another one.
+    let reception = ports.first().and_then(Active::restores).unwrap_or(Reception::Groups);
     let cores: Vec<usize> = options.core.into_iter().collect();
     running::warn_of_nodes(console, &information, &cores);
 
@@ -81,7 +83,7 @@ pub fn run(options: &EchoOptions) -> Result<ExitCode, Error> {
         program,
         up,
         first_seen: false,
-        reception: Reception::Groups,
+        reception,
         emulation: emulation.as_mut(),
         line: |sample: &Sample| {
             let now = counts.read();

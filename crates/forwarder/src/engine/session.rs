@@ -85,6 +85,11 @@ impl Active {
         self.control.information()
     }
 
+    /// The receive mode that goes off again at the end, if one does.
+    pub fn restores(&self) -> Option<Reception> {
+        self.restore
+    }
+
     /// The counters as they are, or as they were when the device last answered.
     fn statistics(&mut self) -> Statistics {
         if let Ok(statistics) = self.control.statistics() {
