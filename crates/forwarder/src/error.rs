@@ -36,6 +36,16 @@ pub enum Error {
         /// The port.
         port: PortName,
     },
+    /// More devices than emulated ports.
+    #[error(
+        "--emulate names {given} devices for {ports} ports: name one for all of them, or at most one for each"
+    )]
+    TooManyDevices {
+        /// How many were named.
+        given: usize,
+        /// How many ports there are.
+        ports: usize,
+    },
     /// Neither a port nor a file.
     #[error(
         "{} is neither a port (0000:03:00.0, emulated:0; `ringway ports` lists them) nor a file that is there",
@@ -143,9 +153,39 @@ pub enum Error {
         /// The errno.
         source: io::Error,
     },
+    /// A file that would be played and emptied at once.
+    #[error("{} can't be played and written at the same time: write into another file", .0.display())]
+    SameFile(PathBuf),
     /// The server of an emulated card.
     #[error(transparent)]
     Model(#[from] ringway_model::vfio_user::Error),
+    /// Packets that can't be made.
+    #[error(transparent)]
+    Traffic(#[from] ringway_traffic::Error),
+    /// The link's speed isn't known.
+    #[error("{port}: --rate in percent needs a link that is up and tells its speed: give Mpps or Gbit/s")]
+    NoSpeed {
+        /// The port.
+        port: String,
+    },
+    /// A packet that one buffer doesn't hold.
+    #[error(
+        "packets of {wanted} bytes don't fit into a buffer, which holds {room}: use --buffer-size 4096, or smaller ones"
+    )]
+    TooLong {
+        /// The longest that would be sent, without FCS.
+        wanted: usize,
+        /// What a buffer holds.
+        room: u32,
+    },
+    /// A plot can't be drawn.
+    #[error("{}: the plot can't be drawn: {reason}", .path.display())]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A capture file.
     #[error(transparent)]
     Capture(#[from] ringway_traffic::capture::Error),
@@ -167,12 +207,16 @@ impl Error {
             | Self::NoPorts
             | Self::Mixed { .. }
             | Self::OnlyEmulated { .. }
+            | Self::TooManyDevices { .. }
+            | Self::Traffic(_)
+            | Self::TooLong { .. }
             | Self::NoSource(_)
             | Self::FileAndMore(_)
             | Self::OnlyPorts { .. }
             | Self::PoolTooSmall { .. }
             | Self::TooManyCores { .. }
             | Self::SameCore(_)
+            | Self::SameFile(_)
             | Self::Processor(_) => ExitCode::from(2),
             Self::Failed(failures)
                 if failures.iter().any(|failure| matches!(failure, Failure::Panicked { .. })) =>

@@ -112,6 +112,12 @@ fn sources_with_a_rate_lose_what_finds_no_room_and_every_lost_packet_has_a_place
     assert_eq!(sum("streams", "out_of_order") + sum("streams", "doubled") + sum("streams", "damaged"), 0);
     let output = run(&["--rate", "100Mpps", "--duration", "300ms", "-q"]);
     assert!(text(&output).contains("missed by the cards"), "{}", text(&output));
+    let output = run(&["--rate", "100Mpps", "--duration", "300ms", "-q", "--emulate", "82599,virtio-net"]);
+    assert!(text(&output).contains("(uncounted by emulated:1"), "{}", text(&output));
+    // One that makes none in time has lost none, and nothing is praised.
+    let output = run(&["--rate", "0.001pps", "--duration", "100ms", "-q"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).contains("no source has made a packet"), "{}", text(&output));
 }
 
 #[test]
@@ -134,11 +140,81 @@ fn emulated_cards_of_all_kinds_forward_to_one_another_without_loss() {
 }
 
 #[test]
+fn what_is_generated_arrives_whole_whatever_its_shape() {
+    for arguments in [
+        &["--flows=100", "--packets=20000"][..],
+        &["--size=imix", "--flows=70000", "--packets=80000", "--batch=256"],
+        &["--ipv6", "--protocol=icmp", "--size=128-1518", "--packets=5000"],
+        &["--protocol=tcp", "--vlan=5,6", "--flows=500", "--vary=vlan,destination-ip", "--packets=5000"],
+        &["--rate=20kpps", "--poisson", "--duration=300ms", "--emulate=virtio-net"],
+        &["--rate=0.2%", "--duration=300ms"],
+    ] {
+        let output = ringway(&["generate", "emulated:0", "--json"]).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", errors(&output));
+        let summary = json(&output);
+        let sent = number(&summary, "sent_packets");
+        assert!(sent > 0, "{arguments:?}: {summary}");
+        assert_eq!(number(&summary["arrived"], "received"), sent, "{arguments:?}");
+        for field in ["lost", "out_of_order", "doubled", "damaged", "foreign"] {
+            assert_eq!(number(&summary["arrived"], field), 0, "{arguments:?}: {summary}");
+        }
+        if let Some(packets) = arguments.iter().find_map(|argument| argument.strip_prefix("--packets=")) {
+            assert_eq!(sent.to_string(), packets);
+        }
+    }
+}
+
+#[test]
+fn a_receiver_times_what_comes_and_tells_of_each_flow_and_draws_it() {
+    let plot = std::env::temp_dir().join(format!("ringway-plot-{}.svg", std::process::id()));
+    let path = plot.to_str().unwrap();
+    let arguments = ["receive", "emulated:0", "--packets=20000", "--per-flow", "--json", "--plot", path];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    let received = number(&summary, "received");
+    assert!(received >= 20_000);
+    assert_eq!((number(&summary, "lost"), number(&summary, "foreign")), (0, 0));
+    assert_eq!(number(&summary["latency"], "packets"), received);
+    assert_eq!(number(&summary["flows"][0], "received"), received);
+    let percentiles: Vec<u64> = summary["latency"]["percentiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| pair[1].as_u64().unwrap())
+        .collect();
+    assert!(percentiles.len() == 8 && percentiles.is_sorted() && percentiles[0] > 0, "{percentiles:?}");
+    assert!(std::fs::read_to_string(&plot).unwrap().starts_with("<svg"));
+    std::fs::remove_file(plot).unwrap();
+}
+
+#[test]
+fn packets_that_cannot_be_made_are_refused_before_a_port_is_opened() {
+    for (arguments, parts) in [
+        (&["--size=64", "--ipv6"][..], ["60 bytes are not possible", "80 to"]),
+        (&["--flows=100000", "--vary=destination-port"], ["100000 flows", "50000 values"]),
+        (&["--vlan=1,2,3"], ["3 VLAN tags", "two are the most"]),
+        (&["--template=/nonexistent.pcap"], ["/nonexistent.pcap", "No such file"]),
+        (&["--destination-ip=::1"], ["198.18.0.1 and ::1", "two versions"]),
+        (&["--poisson"], ["--rate", "required"]),
+        (&["--size=9000"], ["8996 bytes", "--buffer-size"]),
+        (&["--rate=101%"], ["50%", "101%"]),
+    ] {
+        let output = ringway(&["generate", "emulated:0"]).args(arguments).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        for part in parts {
+            assert!(errors(&output).contains(part), "{part} in {}", errors(&output));
+        }
+    }
+}
+
+#[test]
 fn options_of_emulated_ports_are_refused_for_others_and_wrong_values_with_what_there_is() {
     for (arguments, parts) in [
         (["0000:7f:1f.0", "0000:7f:1f.1", "--rate=1Mpps"], ["--rate is for emulated ports", "0000:7f:1f.0"]),
         (["0000:7f:1f.0", "emulated:1", "--emulate=x540"], ["--emulate is for emulated", "0000:7f:1f.0"]),
         (["emulated:0", "emulated:1", "--emulate=x710"], ["82599-kx4, x540, x550 and virtio-net", "x710"]),
+        (["emulated:0", "emulated:1", "--emulate=x540,x550,82599"], ["3 devices", "2 ports"]),
         (["emulated:0", "emulated:1", "--rate=5"], ["2Mpps", "2.5Gbit/s"]),
         (["emulated:0", "emulated:1", "--rate=0pps"], ["2Mpps", "500kpps"]),
     ] {
@@ -296,4 +372,31 @@ fn standard_error_may_be_closed_and_a_reader_of_the_summary_may_go() {
         ringway(&["--duration", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_doctor_asks_for_is_enough_for_a_run_by_default_and_not_much_more() {
+    const MIB: f64 = 1_048_576.0;
+    let output = run(&["doctor", "--json"]);
+    let checks = json(&output)["checks"].as_array().unwrap().clone();
+    let memory = checks.iter().find(|check| check["name"] == "locked memory").unwrap();
+    let needed = memory["finding"].as_str().unwrap();
+    let needed: f64 = needed.split_once(" MiB needed").unwrap().0.parse().unwrap();
+
+    for device in ["82599", "virtio-net"] {
+        let output =
+            run(&["forward", "emulated:0", "emulated:1", "--emulate", device, "--packets", "1000", "-v"]);
+        let errors = errors(&output);
+        // "memory: 5.2 MiB mapped for the emulated ports in 9 mappings, …"
+        let line = errors.lines().find(|line| line.contains("mapped for the emulated ports")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "mapped").unwrap();
+        let unit = match words[at - 1] {
+            "KiB" => MIB / 1024.0,
+            "MiB" => MIB,
+            other => panic!("{other} in {line}"),
+        };
+        let mapped = words[at - 2].parse::<f64>().unwrap() * unit;
+        assert!(mapped <= needed * MIB && mapped * 2.0 > needed * MIB, "{needed} MiB needed, {line}");
+    }
 }

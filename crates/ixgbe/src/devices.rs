@@ -2,6 +2,7 @@
 
 use crate::Error;
 use ringway_pci::Identity;
+use ringway_pci::status::Supported;
 
 /// Intel's vendor id.
 const VENDOR: u16 = 0x8086;
@@ -83,6 +84,17 @@ const REFUSED: &[(u16, &str, &str)] = &[
     (0x10b6, "82598", "the 82598 has other registers; 82599, X540 and X550 work"),
 ];
 
+/// The devices that this driver drives.
+pub const SUPPORTED: &[Supported] = &{
+    let mut table = [Supported { vendor: VENDOR, device: 0, driver: "ixgbe" }; DEVICES.len()];
+    let mut index = 0;
+    while index < DEVICES.len() {
+        table[index].device = DEVICES[index].id;
+        index += 1;
+    }
+    table
+};
+
 /// Whether this driver knows a device by its ids: it drives it, or [`open`](crate::open) says what works instead.
 pub fn knows(vendor: u16, device: u16) -> bool {
     let driven = DEVICES.iter().map(|known| known.id);
@@ -110,6 +122,14 @@ pub(crate) fn find(identity: &Identity) -> Result<Device, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_of_what_is_supported_is_that_of_what_is_driven() {
+        let driven: Vec<u16> = SUPPORTED.iter().map(|known| known.device).collect();
+        assert!(driven.iter().eq(DEVICES.iter().map(|device| &device.id)));
+        assert!(SUPPORTED.iter().all(|known| known.vendor == 0x8086 && known.driver == "ixgbe"));
+        assert!(REFUSED.iter().all(|(id, ..)| !driven.contains(id)));
+    }
 
     fn identity(vendor: u16, device: u16) -> Identity {
         Identity {

@@ -68,6 +68,17 @@ pub enum Error {
         /// The function.
         device: String,
     },
+    /// A further address that is for no single station.
+    #[error(
+        "{device}: {address} is a group's address or none: further addresses are those of single stations; switch \
+         all-multicast on for groups"
+    )]
+    NoStation {
+        /// The function.
+        device: String,
+        /// The address.
+        address: ringway_port::MacAddress,
+    },
     /// An address that was not added.
     #[error("{device}: {address} is none of its further addresses")]
     NoSuchAddress {

@@ -31,7 +31,7 @@ mod statistics;
 mod transmit;
 mod wait;
 
-pub use devices::knows;
+pub use devices::{SUPPORTED, knows};
 pub use error::Error;
 
 use ringway_packet::Pool;

@@ -101,7 +101,7 @@ impl Port for Control {
         self.alive()?;
         let device = || self.information.name.clone();
         if !address.is_unicast() {
-            return Err(Error::Address { device: device(), address }.into());
+            return Err(Error::NoStation { device: device(), address }.into());
         }
         if self.addresses.contains(&Some(address)) {
             return Ok(());

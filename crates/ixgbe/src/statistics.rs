@@ -65,7 +65,7 @@ const fn qprdc(queue: u64) -> u64 {
 const COUNTED_QUEUES: u64 = 16;
 
 /// Sums since the port was opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Totals {
     sums: [u64; COUNTERS.len()],
     queue_drops: u64,
@@ -88,14 +88,19 @@ impl Totals {
         if registers.is_gone() {
             return; // All ones are no counts.
         }
-        for (sum, counter) in self.sums.iter_mut().zip(COUNTERS) {
+        let mut now = self.clone();
+        for (sum, counter) in now.sums.iter_mut().zip(COUNTERS) {
             // The low half first: reading the high one clears both (8.2.3.23.22).
             let low = u64::from(registers.read(counter.register));
             let high = if counter.wide { u64::from(registers.read(counter.register + 4) & 0xf) } else { 0 };
             *sum = sum.wrapping_add(low | (high << 32));
         }
         for queue in 0..COUNTED_QUEUES {
-            self.queue_drops = self.queue_drops.wrapping_add(registers.read(qprdc(queue)).into());
+            now.queue_drops = now.queue_drops.wrapping_add(registers.read(qprdc(queue)).into());
+        }
+        // Nor are they when the device went on the way.
+        if !registers.is_gone() {
+            *self = now;
         }
     }
 

@@ -201,3 +201,19 @@ fn a_path_with_a_live_server_is_refused_and_a_dead_ones_is_reused() {
     drop(Server::bind(&path, Options::default()).unwrap());
     std::fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn what_is_no_socket_is_refused_by_name_and_left_alone() {
+    let folder = std::env::temp_dir().join(format!("ringway-test-{}-something-else", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let (file, link) = (folder.join("file"), folder.join("link"));
+    std::fs::write(&file, "precious").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for path in [&file, &link, &folder] {
+        let error = Server::bind(path, Options::default()).unwrap_err();
+        assert!(matches!(error, Error::NoSocket { .. }), "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(&link).unwrap(), "precious");
+    std::fs::remove_dir_all(folder).unwrap();
+}

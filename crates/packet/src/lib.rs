@@ -45,6 +45,7 @@ mod lending;
 mod metadata;
 mod packet;
 mod pool;
+mod supply;
 mod word;
 
 pub use batch::{Batch, MAXIMUM_BATCH};
@@ -54,3 +55,4 @@ pub use lending::{Outgoing, Plain, ReceiveBuffers, Receiving, Refused, Sending, 
 pub use metadata::{Checksum, Offload, Protocol};
 pub use packet::Packet;
 pub use pool::{HEADROOM, MAGAZINE, Pool, PoolOptions};
+pub use supply::Supply;

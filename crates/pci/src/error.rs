@@ -216,6 +216,16 @@ pub enum Error {
         /// The errno.
         source: io::Error,
     },
+    /// A kernel module that can't be loaded.
+    #[error("module {name} can't be loaded: {source}. {remedy}")]
+    NoModule {
+        /// The module.
+        name: String,
+        /// What modprobe said.
+        source: io::Error,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A driver that the kernel accepted the request for but that doesn't have the function.
     #[error("{address} was to go to {wanted}, but {found}: see `dmesg` for what the driver says")]
     DriverRefused {

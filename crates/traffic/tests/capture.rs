@@ -87,3 +87,14 @@ fn what_cannot_be_played_is_refused_by_name() {
     let message = Writer::create(Path::new("/proc/none/out.pcapng"), &[]).unwrap_err().to_string();
     assert!(message.contains("/proc/none/out.pcapng"), "{message}");
 }
+
+#[test]
+fn a_file_is_a_capture_file_from_the_start_and_a_full_disk_is_known_of_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("empty.pcapng");
+    let writer = Writer::create(&path, &["card"]).unwrap();
+    assert_eq!(frames(&path).unwrap(), []);
+    drop(writer);
+    let message = Writer::create(Path::new("/dev/full"), &["card"]).unwrap_err().to_string();
+    assert!(message.contains("/dev/full can't be written"), "{message}");
+}

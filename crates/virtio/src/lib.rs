@@ -48,6 +48,7 @@ pub use features::Features;
 
 use ringway_packet::Pool;
 use ringway_pci::Function;
+use ringway_pci::status::Supported;
 use ringway_port::{Opened, PortOptions};
 use std::sync::Arc;
 use transport::ModernPci;
@@ -57,7 +58,10 @@ const VENDOR: u16 = 0x1af4;
 /// Network devices: virtio 1.x, and transitional.
 const DEVICES: [u16; 2] = [0x1041, 0x1000];
 
-/// Whether this driver knows a device by its ids.
+/// The devices that this driver drives. It knows transitional ones too ([`knows`]), but they go around the IOMMU.
+pub const SUPPORTED: &[Supported] = &[Supported { vendor: VENDOR, device: DEVICES[0], driver: "virtio-net" }];
+
+/// Whether this driver knows a device by its ids: it drives it, or [`open`] says why not.
 pub fn knows(vendor: u16, device: u16) -> bool {
     vendor == VENDOR && DEVICES.contains(&device)
 }

@@ -22,12 +22,19 @@ pub enum Configuration {
     EmulatedFiles,
     /// Behind an IOMMU 48 bits wide: two emulated 82599s, one of which is taken away.
     EmulatedLost,
+    /// A small Debian machine: its own udev, kmod, PAM, su and sudo. An IOMMU 48 bits wide, two NICs on wires,
+    /// [`THIRD`] and [`DEBIAN_GROUPED`].
+    Debian,
 }
 
 /// The NIC on the first wire.
 pub const FIRST: &str = "0000:01:00.0";
 /// The NIC on the second wire.
 pub const SECOND: &str = "0000:02:00.0";
+/// A NIC on no wire, of [`Configuration::Debian`].
+pub const THIRD: &str = "0000:03:00.0";
+/// Two virtio NICs in one IOMMU group, of [`Configuration::Debian`].
+pub const DEBIAN_GROUPED: [&str; 2] = ["0000:05:01.0", "0000:05:02.0"];
 /// A virtio NIC without `VIRTIO_F_ACCESS_PLATFORM`: it bypasses the IOMMU.
 pub const BYPASSING: &str = "0000:03:00.0";
 /// A NIC that Ringway has no driver for (Intel 82574L).
@@ -53,6 +60,9 @@ pub const GROUPED: [&str; 2] = ["0000:09:01.0", "0000:09:02.0"];
 
 /// How a NIC on a wire is offered.
 const WIRED: &str = "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=";
+
+/// A NIC that leads nowhere.
+const UNWIRED: &str = "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=";
 
 /// What one device of the machine is, in QEMU's words.
 #[derive(Debug)]
@@ -92,7 +102,9 @@ impl Configuration {
     pub fn address_bits(self) -> Option<u32> {
         match self {
             Self::Iommu39 => Some(39),
-            Self::Iommu48 | Self::EmulatedIommu | Self::EmulatedFiles | Self::EmulatedLost => Some(48),
+            Self::Iommu48 | Self::EmulatedIommu | Self::EmulatedFiles | Self::EmulatedLost | Self::Debian => {
+                Some(48)
+            }
             Self::NoIommu | Self::Emulated => None,
         }
     }
@@ -135,6 +147,11 @@ impl Configuration {
     /// Whether its kernel keeps huge pages (64 of 2 MiB) for those who ask.
     pub fn reserves_huge_pages(self) -> bool {
         self == Self::Iommu48
+    }
+
+    /// Whether its guest has Debian's own programs (see `userland`).
+    pub fn has_userland(self) -> bool {
+        self == Self::Debian
     }
 
     /// QEMU's arguments for the IOMMU and the devices; `sockets` are those of the served cards, in their order.
@@ -198,9 +215,12 @@ impl Configuration {
             Self::EmulatedLost => {
                 return vec![served("82599", Plug::Wire(0)), served("82599", Plug::Wire(1))];
             }
-            Self::Iommu39 | Self::Iommu48 | Self::NoIommu => {}
+            Self::Iommu39 | Self::Iommu48 | Self::NoIommu | Self::Debian => {}
         }
         let mut layout = vec![Device::Wired(0, ""), Device::Wired(1, "")];
+        if self == Self::Debian {
+            layout.extend([Device::Alone(UNWIRED), Device::Bridged(&[UNWIRED, UNWIRED])]);
+        }
         if self == Self::Iommu39 {
             layout.extend([
                 Device::Alone("virtio-net-pci,disable-legacy=on,romfile="),
@@ -212,10 +232,7 @@ impl Configuration {
                     ",ctrl_vq=off,ctrl_rx=off,ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,\
                      ctrl_guest_offloads=off,guest_announce=off",
                 ),
-                Device::Bridged(&[
-                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",
-                    "virtio-net-pci,disable-legacy=on,iommu_platform=on,romfile=",
-                ]),
+                Device::Bridged(&[UNWIRED, UNWIRED]),
             ]);
         }
         layout
@@ -242,6 +259,7 @@ impl fmt::Display for Configuration {
             Self::EmulatedIommu => "emulated-iommu",
             Self::EmulatedFiles => "emulated-files",
             Self::EmulatedLost => "emulated-lost",
+            Self::Debian => "debian",
         })
     }
 }

@@ -49,6 +49,16 @@ const ETHTOOL: Set<'static> = Set {
     at_least: "1:6",
 };
 
+/// For the guest that is to be a small Debian machine (see `userland`), with all they need.
+const USERLAND: Set<'static> = Set {
+    name: "userland",
+    suites: &["trixie"],
+    prefer: None,
+    packages: &["udev", "kmod", "util-linux", "sudo"],
+    closure: Closure::Dependencies,
+    at_least: "257",
+};
+
 /// QEMU, unpacked but not installed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Qemu {
@@ -79,6 +89,8 @@ pub struct Fetched {
     pub busybox: PathBuf,
     /// ethtool and its libraries.
     pub ethtool: Unpacked,
+    /// udev, kmod, su and sudo, with their libraries.
+    pub userland: Unpacked,
 }
 
 /// Takes everything from the cache or fetches it.
@@ -88,7 +100,8 @@ pub fn all(cache: &Cache, refresh: bool) -> Result<Fetched> {
     let qemu = debian::obtain(cache, &QEMU, refresh)?;
     let qemu = Qemu { root: qemu.root, version: qemu.version };
     let ethtool = debian::obtain(cache, &ETHTOOL, refresh)?;
-    Ok(Fetched { qemu, kernel, busybox, ethtool })
+    let userland = debian::obtain(cache, &USERLAND, refresh)?;
+    Ok(Fetched { qemu, kernel, busybox, ethtool, userland })
 }
 
 fn kernel(unpacked: &Unpacked) -> Result<Kernel> {

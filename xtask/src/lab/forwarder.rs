@@ -75,11 +75,6 @@ pub fn unbind_by_hand(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
     machine.check(&format!("unbind_by_hand {}", addresses.join(" "))).map(|_| ())
 }
 
-/// Waits until the forwarder has said something, while it runs or after.
-pub fn says(machine: &mut Machine, text: &str) -> Result<()> {
-    machine.check_within(&format!("await {END} grep -q '{text}' /run/lab/forward.err"), ANSWER).map(|_| ())
-}
-
 /// Starts a forwarder and waits until it says that it forwards.
 pub fn start(machine: &mut Machine, command: &str) -> Result<()> {
     start_saying(machine, command, "forwarding")
@@ -117,15 +112,10 @@ pub fn end(machine: &mut Machine, signal: &str) -> Result<Ended> {
 
 /// Waits until the forwarder has ended, and takes what it leaves.
 pub fn ended_by_itself(machine: &mut Machine) -> Result<Ended> {
-    ended_within(machine, END)
-}
-
-/// The same with a limit of the caller's choice, in seconds.
-pub fn ended_within(machine: &mut Machine, limit: u32) -> Result<Ended> {
-    let answer = machine.run_within(&format!("await {limit} test -e /run/lab/forward.status"), ANSWER)?;
+    let answer = machine.run_within(&format!("await {END} test -e /run/lab/forward.status"), ANSWER)?;
     if answer.status != 0 {
         let said = machine.check("tail -n 20 /run/lab/forward.err")?;
-        bail!("expected the forwarder to end within {limit} s; it still runs, and said last:\n{said}");
+        bail!("expected the forwarder to end within {END} s; it still runs, and said last:\n{said}");
     }
     collect(machine)
 }

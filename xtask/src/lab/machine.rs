@@ -15,6 +15,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::accelerator::Accelerator;
+use super::archive::Archive;
 use super::cards::{self, Card};
 use super::configuration::Configuration;
 use super::control::{Answer, Control};
@@ -30,6 +31,25 @@ const COMMAND: Duration = Duration::from_secs(60);
 const LIFE: Duration = Duration::from_secs(30 * 60);
 const MEMORY: &str = "1G";
 
+/// What a guest finds at its next boot besides what its configuration gives it.
+#[derive(Clone, Debug, Default)]
+pub struct Next {
+    /// Further words for the kernel's command line. Of several words for one thing, the last counts.
+    pub arguments: Vec<String>,
+    /// Files that were kept: path without the leading slash, and contents. The guest has no disk of its own.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// What a guest is booted from.
+#[derive(Clone, Debug)]
+struct Origin {
+    plan: Plan,
+    accelerator: Accelerator,
+    configuration: Configuration,
+    name: String,
+    boots: u32,
+}
+
 /// A running guest.
 #[derive(Debug)]
 pub struct Machine {
@@ -39,6 +59,7 @@ pub struct Machine {
     pub wires: Vec<Wire>,
     /// How long it took to boot.
     pub boot_time: Duration,
+    origin: Origin,
     child: Child,
     control: Control,
     console: PathBuf,
@@ -56,7 +77,32 @@ impl Machine {
         configuration: Configuration,
         name: &str,
     ) -> Result<Self> {
+        let origin =
+            Origin { plan: plan.clone(), accelerator, configuration, name: name.to_owned(), boots: 1 };
+        Self::start(origin, &Next::default())
+    }
+
+    /// Ends the guest as a power failure would, and boots it again with what was kept for it.
+    pub fn reboot(&mut self, next: &Next) -> Result<()> {
+        self.broken = true;
+        self.child.kill().context("cannot end QEMU")?;
+        self.child.wait()?;
+        let mut origin = self.origin.clone();
+        origin.boots += 1;
+        *self = Self::start(origin, next).context("at the reboot")?;
+        Ok(())
+    }
+
+    fn start(origin: Origin, next: &Next) -> Result<Self> {
         let start = Instant::now();
+        let Origin { plan, accelerator, configuration, .. } = &origin;
+        let configuration = *configuration;
+        let name = match origin.boots {
+            1 => origin.name.clone(),
+            boots => format!("{}-reboot-{}", origin.name, boots - 1),
+        };
+        let name = name.as_str();
+        let image = Image::of(plan, configuration, name, &next.files)?;
         let wires = (0..configuration.wires())
             .map(|wire| Wire::create(end(wire), &plan.busybox))
             .collect::<Result<Vec<_>>>()?;
@@ -72,9 +118,9 @@ impl Machine {
             .arg("-kernel")
             .arg(&plan.kernel.image)
             .arg("-initrd")
-            .arg(&plan.image)
+            .arg(image.path())
             .arg("-append")
-            .arg(configuration.kernel_arguments())
+            .arg([&[configuration.kernel_arguments()], next.arguments.as_slice()].concat().join(" "))
             .args(["-serial", &format!("file:{}", console.display())])
             .args(["-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control"]);
         let cards = cards::start(plan, configuration, &wires, name)?;
@@ -95,6 +141,7 @@ impl Machine {
             bail!("QEMU has no standard streams");
         };
         let mut machine = Self {
+            origin,
             configuration,
             wires,
             boot_time: Duration::ZERO,
@@ -190,6 +237,53 @@ impl Drop for Machine {
         // It may have ended by itself; and waiting can't fail for a child that is still ours.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The image of one boot: the plan's own, or a file with several archives, which goes when the guest has read it.
+#[derive(Debug)]
+enum Image {
+    Shared(PathBuf),
+    Own(PathBuf),
+}
+
+impl Image {
+    fn of(
+        plan: &Plan,
+        configuration: Configuration,
+        name: &str,
+        files: &[(String, Vec<u8>)],
+    ) -> Result<Self> {
+        if !configuration.has_userland() && files.is_empty() {
+            return Ok(Self::Shared(plan.image.clone()));
+        }
+        let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let mut bytes = read(&plan.image)?;
+        if configuration.has_userland() {
+            bytes.extend(read(&plan.userland)?);
+        }
+        let mut archive = Archive::new();
+        for (path, contents) in files {
+            archive.file(path, 0o644, contents);
+        }
+        bytes.extend(archive.finish());
+        let path = plan.logs.join(format!("{name}.image"));
+        crate::cache::write_whole(&path, &bytes)?;
+        Ok(Self::Own(path))
+    }
+
+    fn path(&self) -> &Path {
+        let (Self::Shared(path) | Self::Own(path)) = self;
+        path
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if let Self::Own(path) = self {
+            // Large, and of no use to anyone who looks for a failure.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

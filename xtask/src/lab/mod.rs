@@ -22,6 +22,7 @@ mod plan;
 mod programs;
 mod run;
 mod traffic;
+mod userland;
 mod wire;
 
 use std::path::PathBuf;
@@ -77,11 +78,14 @@ pub fn run(arguments: &LabArgs) -> Result<ExitCode> {
     let programs = tool::timed("built the programs for the guest", || programs::build(&root))?;
     let image = root.join("target/lab/guest.image");
     tool::timed("wrote the guest's image", || image::build(&image, &fetched, &programs))?;
+    let userland = root.join("target/lab/userland.image");
+    cache::write_whole(&userland, &userland::build(&fetched.userland)?)?;
     let program = programs.first().map(|program| program.path.clone()).context("no program was built")?;
     let plan = Plan {
         qemu: fetched.qemu,
         kernel: fetched.kernel,
         image,
+        userland,
         busybox: fetched.busybox,
         program,
         accelerator: None,

@@ -17,6 +17,8 @@ pub struct Plan {
     pub kernel: Kernel,
     /// The guest's first file system.
     pub image: PathBuf,
+    /// What goes over it for a guest that is a small Debian machine.
+    pub userland: PathBuf,
     /// A static busybox for the host's side of the wires.
     pub busybox: PathBuf,
     /// What runs the guest's processor; settled by the second half if it isn't given.

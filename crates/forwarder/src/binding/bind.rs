@@ -53,7 +53,7 @@ impl Arguments {
         let user = self.user.clone().or_else(|| user_behind(kernel));
         let request = BindRequest {
             functions: self.functions.clone(),
-            user,
+            user: user.clone(),
             persist: self.persist,
             group: self.group,
             force: self.force,
@@ -68,7 +68,7 @@ impl Arguments {
             plan.notes().iter().try_for_each(say)?;
             return Ok(ExitCode::SUCCESS);
         }
-        context.elevation.require_root(kernel)?;
+        context.elevation.require_root(kernel, user.as_deref())?;
         let functions: Vec<String> = plan.functions().iter().map(ToString::to_string).collect();
         let outcome = plan.carry_out(kernel)?;
         outcome.done.iter().try_for_each(say)?;

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -22,27 +23,55 @@ pub enum Elevation {
 }
 
 impl Elevation {
-    /// Returns only if this process is root's.
-    pub(super) fn require_root(self, kernel: &dyn Kernel) -> Result<(), Failure> {
+    /// Returns only if this process is root's. `user` is whom the command is carried out for, where that matters.
+    pub(super) fn require_root(self, kernel: &dyn Kernel, user: Option<&str>) -> Result<(), Failure> {
         if kernel.user_id() == 0 {
             return Ok(());
         }
-        let program = env::current_exe().map_or_else(|_| OsString::from("ringway"), OsString::from);
-        let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-        let words: Vec<String> = [&program]
-            .into_iter()
-            .chain(&arguments)
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        let command = format!("sudo {}", words.join(" "));
+        let mut own = vec![env::current_exe().map_or_else(|_| OsString::from("ringway"), OsString::from)];
+        own.extend(env::args_os().skip(1));
+        let command = through_sudo(&own);
         match self {
-            Self::Tell => Err(Failure::NotRoot { command }),
+            Self::Tell => Err(Failure::NotRoot { command: in_words(&command) }),
             Self::Sudo => {
-                let source = Command::new("sudo").arg("--").arg(program).args(arguments).exec();
-                Err(Failure::NoSudo { command, source })
+                let source = match command.split_first() {
+                    Some((sudo, arguments)) => Command::new(sudo).args(arguments).exec(),
+                    None => io::ErrorKind::NotFound.into(),
+                };
+                Err(Failure::NoSudo { command: in_words(&as_root(&own, user)), source })
             }
         }
     }
+}
+
+/// The command that runs `own`, a program and its arguments, as root: sudo tells it who asked.
+fn through_sudo(own: &[OsString]) -> Vec<OsString> {
+    // An argument of the program's must not be taken for one of sudo's.
+    ["sudo", "--"].into_iter().map(OsString::from).chain(own.iter().cloned()).collect()
+}
+
+/// The command for a root shell, where nothing tells who asked.
+fn as_root(own: &[OsString], user: Option<&str>) -> Vec<OsString> {
+    let mut command = own.to_vec();
+    let named = own.iter().any(|word| word == "--user" || word.to_string_lossy().starts_with("--user="));
+    if let Some(user) = user.filter(|_| !named) {
+        command.extend([OsString::from("--user"), OsString::from(user)]);
+    }
+    command
+}
+
+/// A command as one would type it.
+fn in_words(command: &[OsString]) -> String {
+    let quoted = |word: &OsString| {
+        let word = word.to_string_lossy();
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "/.,:=_+-".contains(letter);
+        if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    command.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The ordinary user who runs the command, or who became root to run it, as a number; none if that is root itself.
@@ -62,6 +91,34 @@ fn user_of(own: u32, variable: impl Fn(&str) -> Option<String>) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn words(texts: &[&str]) -> Vec<OsString> {
+        texts.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn through_sudo_goes_the_program_itself_with_the_arguments_it_was_given() {
+        let own =
+            words(&["/home/ada/ringway/target/debug/xtask", "bind", "03:00.0", "--memlock", "2 GiB", "it's"]);
+        let command = through_sudo(&own);
+        assert_eq!(command[..2], words(&["sudo", "--"]));
+        assert_eq!(command[2..], own);
+        assert_eq!(
+            in_words(&command),
+            "sudo -- /home/ada/ringway/target/debug/xtask bind 03:00.0 --memlock '2 GiB' 'it'\\''s'"
+        );
+    }
+
+    #[test]
+    fn without_sudo_the_command_for_a_root_shell_says_for_whom_it_is() {
+        let own = words(&["xtask", "bind", "03:00.0"]);
+        assert_eq!(in_words(&as_root(&own, Some("1000"))), "xtask bind 03:00.0 --user 1000");
+        // `unbind` is for nobody in particular, and what was said is not said again.
+        assert_eq!(in_words(&as_root(&own, None)), "xtask bind 03:00.0");
+        for given in [&["xtask", "bind", "--user", "ada"][..], &["xtask", "bind", "--user=ada"]] {
+            assert_eq!(as_root(&words(given), Some("1000")), words(given));
+        }
+    }
 
     #[test]
     fn the_user_is_the_one_who_became_root() {

@@ -15,17 +15,24 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::commands;
 use ringway_pci::kernel::HostKernel;
 use ringway_pci::status::Supported;
 
 pub use elevation::Elevation;
 
-/// The functions that Ringway's drivers take.
-pub const SUPPORTED: &[Supported] = &[Supported { vendor: 0x1af4, device: 0x1041, driver: "virtio-net" }];
-
-/// How much memory two ports with the default pool and rings map for devices, in bytes: 3,000 buffers of 2 KiB at most, and
-/// the rings, each rounded up to huge pages.
-pub const DEFAULT_MEMORY: u64 = 8 << 20;
+/// The functions that Ringway's drivers drive: the drivers' own tables, one after the other.
+pub const SUPPORTED: &[Supported] = &{
+    const VIRTIO: &[Supported] = ringway_virtio::SUPPORTED;
+    const IXGBE: &[Supported] = ringway_ixgbe::SUPPORTED;
+    let mut table = [VIRTIO[0]; VIRTIO.len() + IXGBE.len()];
+    let mut index = 0;
+    while index < table.len() {
+        table[index] = if index < VIRTIO.len() { VIRTIO[index] } else { IXGBE[index - VIRTIO.len()] };
+        index += 1;
+    }
+    table
+};
 
 /// The commands on binding.
 #[derive(Debug, clap::Subcommand)]
@@ -54,9 +61,9 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with the default needs.
+    /// A context with the needs of `ringway forward` between two ports, by default.
     pub fn new(program: &'static str, elevation: Elevation) -> Self {
-        Self { program, elevation, memory: DEFAULT_MEMORY, supported: SUPPORTED }
+        Self { program, elevation, memory: commands::default_memory(), supported: SUPPORTED }
     }
 }
 
@@ -107,7 +114,9 @@ enum Failure {
         command: String,
     },
     /// Sudo didn't start.
-    #[error("this needs root, and sudo can't be run ({source}): {command}")]
+    #[error(
+        "this needs root, and sudo can't be run ({source}): install it, or run this in a root shell: {command}"
+    )]
     NoSudo {
         /// The command that would do.
         command: String,
@@ -147,6 +156,15 @@ fn complain(text: impl Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_every_driver_drives_is_supported_once() {
+        let drivers = [ringway_virtio::SUPPORTED, ringway_ixgbe::SUPPORTED].concat();
+        assert_eq!(SUPPORTED, drivers);
+        for (vendor, device, driver) in [(0x1af4, 0x1041, "virtio-net"), (0x8086, 0x10fb, "ixgbe")] {
+            assert!(SUPPORTED.contains(&Supported { vendor, device, driver }), "{driver}");
+        }
+    }
 
     #[test]
     fn commands_are_told_as_the_program_that_runs_is_called() {

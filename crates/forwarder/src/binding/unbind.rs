@@ -39,7 +39,7 @@ impl Arguments {
             plan.notes().iter().try_for_each(say)?;
             return Ok(ExitCode::SUCCESS);
         }
-        context.elevation.require_root(kernel)?;
+        context.elevation.require_root(kernel, None)?;
         let outcome = plan.carry_out(kernel)?;
         outcome.done.iter().try_for_each(say)?;
         outcome.notes.iter().try_for_each(say)?;

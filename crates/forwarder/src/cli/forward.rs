@@ -1,11 +1,11 @@
 //! The options of `ringway forward`, and those that it shares with other commands.
 
-use super::values::{self, PerPort};
+use super::values::{self, Devices, PerPort};
 use crate::PortName;
 use crate::engine::{Touch, WhenFull};
-use crate::ports::Kind;
 use clap::{Args, ValueEnum};
 use ringway_dma::BufferSize;
+use ringway_port::ETHERNET_FRAME;
 use std::time::Duration;
 
 pub(super) const EXAMPLES: &str = "\
@@ -28,7 +28,7 @@ pub struct ForwardOptions {
     #[command(flatten)]
     pub rings: RingOptions,
     /// The most packets that are moved at once
-    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "PACKETS", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub batch: u16,
     /// The processors to run on: one for both directions, or one for each (2,3). Otherwise one thread, where the
     /// system puts it
@@ -72,23 +72,44 @@ pub struct EmulationArguments {
     /// the wire). What finds no room is lost and counted [default: a source waits for room, and nothing is lost]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub rate: Option<f64>,
-    /// What emulated ports are: 82599, 82599-kx4, x540, x550 or virtio-net; one for both ports, or one for each
-    #[arg(long, value_name = "DEVICE[,DEVICE]", value_delimiter = ',', num_args = 1..=2, value_parser = values::device)]
-    pub emulate: Vec<Kind>,
+    /// What emulated ports are.
+    #[command(flatten)]
+    pub emulate: EmulateArgument,
+}
+
+/// What emulated ports are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EmulateArgument {
+    /// What emulated ports are: 82599, 82599-kx4, x540, x550 or virtio-net; the last one is also for all that follow
+    #[arg(long = "emulate", value_name = "DEVICE[,DEVICE]", value_parser = values::devices)]
+    pub devices: Option<Devices>,
 }
 
 impl EmulationArguments {
     /// The option that was given, if one was.
     pub fn given(&self) -> Option<&'static str> {
-        let emulate = (!self.emulate.is_empty()).then_some("--emulate");
-        self.rate.map(|_| "--rate").or(emulate)
+        self.rate.map(|_| "--rate").or(self.emulate.given())
+    }
+}
+
+impl From<EmulateArgument> for EmulationArguments {
+    fn from(emulate: EmulateArgument) -> Self {
+        Self { rate: None, emulate }
+    }
+}
+
+impl EmulateArgument {
+    /// The option, if it was given.
+    pub fn given(&self) -> Option<&'static str> {
+        self.devices.as_ref().map(|_| "--emulate")
     }
 }
 
 /// Rings and packet memory.
 #[derive(Args, Clone, Debug)]
 pub struct RingOptions {
-    /// Descriptors of each ring; a device that has fewer uses what it has [default: 512]
+    /// Descriptors of each ring: 64 to 4096 on the 82599 family; a virtio card that has fewer uses what it has [default:
+    /// 512]
     #[arg(long, value_name = "NUMBER", value_parser = values::ring_size)]
     pub ring_size: Option<u32>,
     /// Descriptors of each receive ring
@@ -103,6 +124,10 @@ pub struct RingOptions {
     /// Bytes of each packet buffer, 256 of them headroom
     #[arg(long, value_name = "BYTES", default_value = "2048", value_parser = values::buffer_size)]
     pub buffer_size: BufferSize,
+    /// The longest frame to be received, without FCS: up to 9724 bytes on the 82599 family. One that a buffer doesn't hold
+    /// comes in several
+    #[arg(long, value_name = "BYTES", default_value_t = ETHERNET_FRAME, value_parser = clap::value_parser!(u32).range(1514..=65_550))]
+    pub maximum_frame: u32,
 }
 
 /// What is printed, and how.
@@ -179,7 +204,9 @@ impl From<WhenFullArgument> for WhenFull {
 }
 
 /// Descriptors of a ring, where nothing else is said.
-const RING_SIZE: u32 = 512;
+pub(crate) const RING_SIZE: u32 = 512;
+/// The most packets that are moved at once, where nothing else is said.
+pub(crate) const BATCH: u16 = 32;
 
 impl RingOptions {
     /// Descriptors of each receive ring.
@@ -205,8 +232,9 @@ impl ForwardOptions {
                 transmit_ring: None,
                 pool: None,
                 buffer_size: BufferSize::default(),
+                maximum_frame: ETHERNET_FRAME,
             },
-            batch: 32,
+            batch: BATCH,
             cores: Vec::new(),
             touch: Retouch::Read,
             when_full: None,

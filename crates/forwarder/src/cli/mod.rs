@@ -6,15 +6,18 @@
 mod echo;
 mod flows;
 mod forward;
+mod traffic;
 mod values;
 
 pub use echo::{EchoOptions, HostAddress};
 pub use flows::{By, FlowsOptions, Source};
+pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
-    DemonstrationOptions, EmulationArguments, ForwardOptions, OutputOptions, Retouch, RingOptions,
-    WhenFullArgument,
+    DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, OutputOptions, Retouch,
+    RingOptions, WhenFullArgument,
 };
-pub use values::PerPort;
+pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
+pub use values::{Devices, Lengths, PerPort, RateArgument};
 
 use crate::commands::ports::PortsOptions;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -25,7 +28,7 @@ Exit status:
     0  it ended as asked: a signal, a duration, a number of packets
     1  an error, named on standard error: no such port, no rights, a port lost, …
     2  the command line is wrong
-    3  packets were lost or spoiled between emulated ports
+    3  packets were lost or spoiled: between emulated ports, or of those that a receiver follows
   101  a worker panicked (a mistake in Ringway); the ports were given back";
 
 /// The same for `echo`.
@@ -71,6 +74,12 @@ pub enum Command {
     /// Forward every frame from each of two ports to the other
     #[command(after_help = format!("{}\n\n{EXIT_STATUS}", forward::EXAMPLES))]
     Forward(Box<ForwardOptions>),
+    /// Send packets of any shape, numbered and stamped
+    #[command(after_help = format!("{}\n\n{EXIT_STATUS}", traffic::GENERATE_EXAMPLES))]
+    Generate(Box<GenerateOptions>),
+    /// Find out what became of numbered packets, and how long they took
+    #[command(after_help = format!("{}\n\n{EXIT_STATUS}", traffic::RECEIVE_EXAMPLES))]
+    Receive(Box<ReceiveOptions>),
     /// Answer pings on a port: the first thing to try on a new network card
     #[command(after_help = format!("{}\n\n{ECHO_EXIT_STATUS}", echo::EXAMPLES))]
     Echo(Box<EchoOptions>),
@@ -171,6 +180,9 @@ mod tests {
             ("--destination-mac", "01:00:5e:00:00", "02:00:00:00:00:01"),
             ("--buffer-size", "1024", "2048"),
             ("--pool", "0", "1.."),
+            ("--rate", "0pps", "500kpps"),
+            ("--rate", "2", "500kpps"),
+            ("--emulate", "e1000", "virtio-net"),
         ] {
             let argument = format!("{option}={value}");
             let error = forward(&["emulated:0", "emulated:1", &argument]).unwrap_err();
@@ -208,6 +220,17 @@ mod tests {
             forward(&["emulated:0", "emulated:1", "--rewrite-mac", "--source-mac", "02:00:00:00:00:01"])
                 .is_err()
         );
+    }
+
+    #[test]
+    fn emulated_devices_are_one_for_both_ports_or_one_for_each_wherever_the_option_stands() {
+        use crate::ports::Kind;
+        let one = forward(&["--emulate", "virtio-net", "emulated:0", "emulated:1"]).unwrap();
+        assert_eq!(one.emulation.emulate.devices, Some(Devices(vec![Kind::VirtioNet])));
+        let two = forward(&["emulated:0", "emulated:1", "--emulate", "82599,virtio-net"]).unwrap();
+        let devices = Devices(vec![Kind::default(), Kind::VirtioNet]);
+        assert_eq!(two.emulation.emulate.devices, Some(devices));
+        assert_eq!(two.emulation.given(), Some("--emulate"));
     }
 
     #[test]

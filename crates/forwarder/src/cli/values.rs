@@ -67,8 +67,68 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "write a rate with its unit: 1000pps, 500kpps, 2Mpps, 2.5Gbit/s".to_owned())
 }
 
+/// A rate, as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RateArgument {
+    /// Packets a second.
+    Packets(f64),
+    /// Bits a second on the wire.
+    Bits(f64),
+    /// Of the link's speed, 100 being all of it.
+    Percent(f64),
+}
+
+/// A rate above zero: packets a second, bits a second on the wire, or percent of the link.
+pub(super) fn any_rate(text: &str) -> Result<RateArgument, String> {
+    let refused = || "write a rate with its unit: 1000pps, 500kpps, 2Mpps, 2.5Gbit/s, 50%".to_owned();
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    let lower = text.to_ascii_lowercase();
+    if let Some(percent) = lower.strip_suffix('%') {
+        return number(percent)
+            .filter(|percent| *percent <= 100.0)
+            .map(RateArgument::Percent)
+            .ok_or_else(refused);
+    }
+    for (unit, factor) in [("gbit/s", 1e9), ("mbit/s", 1e6)] {
+        if let Some(bits) = lower.strip_suffix(unit) {
+            return number(bits).map(|bits| RateArgument::Bits(bits * factor)).ok_or_else(refused);
+        }
+    }
+    rate(text).map(RateArgument::Packets).map_err(|_| refused())
+}
+
+/// Lengths of packets with FCS, as they are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lengths {
+    /// From one to another, both the same if there is only one.
+    Bytes(usize, usize),
+    /// Simple IMIX.
+    Imix,
+}
+
+/// A length, a range of lengths, or `imix`.
+pub(super) fn lengths(text: &str) -> Result<Lengths, String> {
+    if text.eq_ignore_ascii_case("imix") {
+        return Ok(Lengths::Imix);
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if (64..=last).contains(&first) => Ok(Lengths::Bytes(first, last)),
+        _ => Err("write bytes with FCS, 64 or more: 64, 64-1518, or imix".to_owned()),
+    }
+}
+
+/// What emulated ports are, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices(pub Vec<Kind>);
+
+/// What emulated ports are: the last one is also for all that follow.
+pub(super) fn devices(text: &str) -> Result<Devices, String> {
+    text.split(',').map(device).collect::<Result<_, _>>().map(Devices)
+}
+
 /// What an emulated port is.
-pub(super) fn device(text: &str) -> Result<Kind, String> {
+fn device(text: &str) -> Result<Kind, String> {
     use crate::commands::model::Device;
     if text == "virtio-net" {
         return Ok(Kind::VirtioNet);
@@ -77,7 +137,7 @@ pub(super) fn device(text: &str) -> Result<Kind, String> {
     known.map_err(|_| {
         let names = Device::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
-        format!("there are {} and virtio-net", names.join(", "))
+        format!("there are {} and virtio-net, with a comma between those of several ports", names.join(", "))
     })
 }
 

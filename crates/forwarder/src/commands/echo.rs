@@ -4,13 +4,13 @@ use super::lines::Lines;
 use super::{needs, print, print_json, running};
 use crate::Error;
 use crate::cli::EchoOptions;
-use crate::engine::{Active, Failure, Limits, Options, Reception, Sample, Session, StoppedBy, Workers};
+use crate::engine::{Failure, Limits, Options, Reception, Sample, Session, StoppedBy, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
 use crate::output::rates::grouped;
 use crate::output::summary::{PortSummary, Summary};
 use crate::output::table::Table;
-use crate::ports::{self, OpenPorts};
+use crate::ports::{self, OpenPorts, Wiring};
 use crate::tasks::echo::{Answered, Echo, EchoCounts, Ignored, Station};
 use ringway_port::Information;
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub fn run(options: &EchoOptions) -> Result<ExitCode, Error> {
     let (events, receiver) = channel();
     let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
 
-    let open = running::open_options(&names, &options.rings, buffers, &options.emulation)?;
+    let open = running::open_options(&names, &options.rings, buffers, &options.emulation, Wiring::Sources)?;
     let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
     if emulation.is_some() {
         console.note(EMULATED);
@@ -51,8 +51,6 @@ pub fn run(options: &EchoOptions) -> Result<ExitCode, Error> {
     running::say_memory(console, &pool);
     let (ports, queues) = running::activate(console, opened, Reception::Groups)?;
     let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
-    // Where there is no all-multicast mode it is another one.
-    let reception = ports.first().and_then(Active::restores).unwrap_or(Reception::Groups);
     let cores: Vec<usize> = options.core.into_iter().collect();
     running::warn_of_nodes(console, &information, &cores);
 
@@ -83,7 +81,6 @@ pub fn run(options: &EchoOptions) -> Result<ExitCode, Error> {
         program,
         up,
         first_seen: false,
-        reception,
         emulation: emulation.as_mut(),
         line: |sample: &Sample| {
             let now = counts.read();

@@ -9,7 +9,7 @@ use crate::output::Console;
 use crate::output::flows::{FlowsSummary, Run};
 use crate::output::rates::{grouped, size};
 use crate::output::summary::Summary;
-use crate::ports::{self, OpenPorts};
+use crate::ports::{self, OpenPorts, Wiring};
 use crate::tasks::flows::{FlowTable, Observer, Watching};
 use crate::{Error, PortName};
 use ringway_port::Information;
@@ -97,7 +97,7 @@ fn of_ports(
     receiver: Receiver<Event>,
 ) -> Result<Ended, Error> {
     let buffers = needs::buffers(names.len(), &options.rings, options.batch)?;
-    let open = running::open_options(names, &options.rings, buffers, &options.emulation)?;
+    let open = running::open_options(names, &options.rings, buffers, &options.emulation, Wiring::Sources)?;
     let OpenPorts { opened, mut emulation, pool } = ports::open(names, &open)?;
     running::say_memory(console, &pool);
     let (ports, queues) = running::activate(console, opened, Reception::Everything)?;
@@ -126,7 +126,6 @@ fn of_ports(
         program,
         up,
         first_seen: false,
-        reception: Reception::Everything,
         emulation: emulation.as_mut(),
         line: |sample: &Sample| {
             let [packets, flows, unlisted, malformed] = progress.read();

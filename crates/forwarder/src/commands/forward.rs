@@ -11,15 +11,12 @@ use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
 use crate::output::live::Live;
 use crate::output::summary::Summary;
-use crate::ports::{self, Emulation, OpenPorts};
+use crate::ports::{self, Emulation, OpenPorts, Wiring};
 use crate::{Error, PortName};
 use ringway_port::{Information, MacAddress};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
-
-/// The exit status for packets lost where none may be.
-const LOST: u8 = 3;
 
 /// What those should know who see rates of ports that are no hardware.
 const EMULATED: &str = "\
@@ -44,7 +41,7 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     let (events, receiver) = channel();
     let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
 
-    let open = running::open_options(&names, &options.rings, buffers, &options.emulation)?;
+    let open = running::open_options(&names, &options.rings, buffers, &options.emulation, Wiring::Sources)?;
     let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
     if emulation.is_some() {
         console.note(EMULATED);
@@ -123,7 +120,7 @@ fn conclude(
     if !failures.is_empty() {
         return Err(Error::Failed(failures));
     }
-    Ok(if summary.is_lossless() { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
+    Ok(if summary.is_lossless() { ExitCode::SUCCESS } else { ExitCode::from(super::LOST) })
 }
 
 fn check_cores(cores: &[usize]) -> Result<(), Error> {

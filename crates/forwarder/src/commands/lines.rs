@@ -4,7 +4,7 @@ use super::running;
 use crate::engine::{Failure, Reception, Sample, Watch};
 use crate::output::Console;
 use crate::ports::Emulation;
-use ringway_port::Error;
+use ringway_port::{Error, Link};
 use std::fmt;
 use std::time::Instant;
 
@@ -17,7 +17,6 @@ pub(super) struct Lines<'a, F> {
     /// When the ports were up.
     pub(super) up: Instant,
     pub(super) first_seen: bool,
-    pub(super) reception: Reception,
     pub(super) emulation: Option<&'a mut Emulation>,
     pub(super) line: F,
 }
@@ -49,16 +48,11 @@ impl<F: FnMut(&Sample)> Watch for Lines<'_, F> {
         }
     }
 
-    fn restored(&mut self, port: &str, result: Result<(), Error>) {
-        let mode = match self.reception {
-            Reception::Everything => "promiscuous",
-            Reception::Groups => "all-multicast",
-        };
-        match result {
-            Ok(()) => self.console.note(format_args!("{port}: {mode} mode off again")),
-            Err(error) => {
-                self.console.warn(format_args!("{port}: {mode} mode was not switched off: {error}"));
-            }
-        }
+    fn link(&mut self, port: &str, link: &Link) {
+        running::say_link(self.console, port, link);
+    }
+
+    fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
+        running::say_restored(self.console, port, mode, result);
     }
 }

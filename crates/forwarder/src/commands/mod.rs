@@ -3,13 +3,17 @@
 pub mod echo;
 pub mod flows;
 pub mod forward;
+pub mod generate;
 mod lines;
 pub mod model;
 mod needs;
 pub mod ports;
+pub mod receive;
 mod running;
 mod watcher;
 mod wire;
+
+pub use needs::default_memory;
 
 use crate::Error;
 use crate::binding::{Context, Elevation};
@@ -17,11 +21,16 @@ use crate::cli::{Command, CommandLine, ForwardOptions};
 use crate::output::console;
 use std::process::ExitCode;
 
+/// The exit status for packets lost where none may be.
+const LOST: u8 = 3;
+
 /// Does what the command line asks for.
 pub fn run(line: CommandLine) -> ExitCode {
     let result = match line.command {
         None => forward::run(&ForwardOptions::demonstration(line.demonstration)),
         Some(Command::Forward(options)) => forward::run(&options),
+        Some(Command::Generate(options)) => generate::run(&options),
+        Some(Command::Receive(options)) => receive::run(&options),
         Some(Command::Echo(options)) => echo::run(&options),
         Some(Command::Flows(options)) => flows::run(&options),
         Some(Command::Ports(options)) => ports::run(&options),

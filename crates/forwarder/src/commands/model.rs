@@ -41,7 +41,7 @@ pub struct ServeOptions {
     #[arg(long, value_enum, default_value_t = Device::Fibre82599)]
     pub device: Device,
     /// Its Ethernet address
-    #[arg(long, value_name = "ADDRESS", default_value = "02:00:00:82:59:90")]
+    #[arg(long, value_name = "ADDRESS", default_value = "02:00:00:82:59:90", value_parser = station)]
     pub mac: MacAddress,
     /// What it is plugged into: tap:NAME (makes that interface), unix:PATH (connects to a SEQPACKET socket), file:IN,OUT
     /// (plays one capture file as the driver makes room, and writes what is sent into the other), stdin (an open TAP or
@@ -78,17 +78,30 @@ impl From<Device> for Personality {
     }
 }
 
+/// The address of a single station: no card has another one.
+fn station(text: &str) -> Result<MacAddress, String> {
+    match text.parse::<MacAddress>() {
+        Ok(address) if address.is_unicast() => Ok(address),
+        Ok(_) => Err("a card has the address of a single station: 02:00:00:00:00:01, say".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Does what is asked.
 ///
 /// # Errors
 /// When the wire or the socket can't be had.
 pub fn run(command: &ModelCommand) -> Result<(), Error> {
     let ModelCommand::Serve(options) = command;
-    let mut link = wire::open(&options.wire)?;
     let personality = Personality::from(options.device);
     let name = options.socket.display().to_string();
     let device = Options { name, mac: options.mac.0, personality, ..Options::default() };
+    // The socket first: where another server has it, no wire is made and no file emptied.
     let server = Server::bind(&options.socket, device)?;
+    let (mut link, closing) = wire::open(&options.wire).inspect_err(|_| {
+        // It is ours, and nobody was told of it.
+        let _ = std::fs::remove_file(&options.socket);
+    })?;
     let stop = server.stop()?;
     let socket = options.socket.clone();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::System)?;
@@ -97,6 +110,7 @@ pub fn run(command: &ModelCommand) -> Result<(), Error> {
         .spawn(move || {
             if signals.forever().next().is_some() {
                 stop.stop();
+                closing.close();
                 // A virtual machine that is connected finds its card gone; the next server finds no socket in its way.
                 let _ = std::fs::remove_file(&socket);
                 std::process::exit(0);

@@ -1,7 +1,8 @@
-//! How many packet buffers a run needs.
+//! How many packet buffers a run needs, and how much memory that is.
 
 use crate::Error;
-use crate::cli::RingOptions;
+use crate::cli::{BATCH, RING_SIZE, RingOptions};
+use ringway_dma::BufferSize;
 use ringway_packet::MAGAZINE;
 
 /// Buffers that a queue's own cache may hold beyond a batch: two magazines that it keeps, and one in use
@@ -17,14 +18,33 @@ pub(super) fn buffers(ports: usize, rings: &RingOptions, batch: u16) -> Result<u
     let batch = u32::from(batch);
     // A batch is in the program's hands, another may wait in each cache.
     let least = ports.saturating_mul(receive + batch);
-    let enough = ports.saturating_mul(receive + transmit + batch + 2 * (batch + CACHED));
     match rings.pool {
         Some(given) if given < least => {
             Err(Error::PoolTooSmall { given, rings: ports.saturating_mul(receive), least })
         }
         Some(given) => Ok(given),
-        None => Ok(enough.checked_next_multiple_of(MAGAZINE as u32).unwrap_or(enough)),
+        None => Ok(enough(ports, receive, transmit, batch)),
     }
+}
+
+/// Buffers that never run out: all that rings, batches and caches can hold at once.
+fn enough(ports: u32, receive: u32, transmit: u32, batch: u32) -> u32 {
+    let held = ports.saturating_mul(receive + transmit + batch + 2 * (batch + CACHED));
+    held.checked_next_multiple_of(MAGAZINE as u32).unwrap_or(held)
+}
+
+/// How much memory a run between two ports with the default options maps for its devices, in bytes: the pool and the
+/// rings, in whole huge pages. It is what has to be allowed to be locked.
+pub fn default_memory() -> u64 {
+    const PORTS: u32 = 2;
+    const HUGE_PAGE: u64 = 2 << 20;
+    /// The most that a descriptor takes, with its share of what else a ring has: virtio's split ring has 26 bytes.
+    const DESCRIPTOR: u64 = 32;
+    let buffers = u64::from(enough(PORTS, RING_SIZE, RING_SIZE, u32::from(BATCH)));
+    let pool = buffers * u64::from(BufferSize::default().bytes());
+    let rings = u64::from(2 * PORTS * RING_SIZE) * DESCRIPTOR;
+    // A pool that fills most of its last huge page takes it whole; rings are too small for one.
+    pool.next_multiple_of(HUGE_PAGE) + rings.next_multiple_of(HUGE_PAGE)
 }
 
 #[cfg(test)]

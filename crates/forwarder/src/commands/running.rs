@@ -8,7 +8,7 @@ use crate::cli::{EmulationArguments, RingOptions};
 use crate::engine::{Active, Promiscuity, Reception};
 use crate::machine::numa::{self, Placed};
 use crate::output::{Console, rates};
-use crate::ports::{EmulationOptions, OpenOptions};
+use crate::ports::{EmulationOptions, OpenOptions, Wiring};
 use crate::{Error, PortName};
 use ringway_dma::AddressSpace;
 use ringway_packet::Pool;
@@ -27,6 +27,7 @@ pub(super) fn open_options(
     rings: &RingOptions,
     buffers: u32,
     emulation: &EmulationArguments,
+    wiring: Wiring,
 ) -> Result<OpenOptions, Error> {
     let real = names.iter().find(|name| matches!(name, PortName::Pci(_)));
     if let (Some(option), Some(&port)) = (emulation.given(), real) {
@@ -35,9 +36,14 @@ pub(super) fn open_options(
     let port = PortOptions {
         receive_ring: rings.receive(),
         transmit_ring: rings.transmit(),
+        maximum_frame: rings.maximum_frame,
         ..PortOptions::default()
     };
-    let emulation = EmulationOptions { kinds: emulation.emulate.clone(), rate: emulation.rate };
+    let kinds = emulation.emulate.devices.clone().map(|devices| devices.0).unwrap_or_default();
+    if kinds.len() > names.len() {
+        return Err(Error::TooManyDevices { given: kinds.len(), ports: names.len() });
+    }
+    let emulation = EmulationOptions { kinds, rate: emulation.rate, wiring };
     Ok(OpenOptions { port, buffers, buffer_size: rings.buffer_size, emulation })
 }
 
@@ -62,11 +68,9 @@ pub(super) fn activate(
         let (port, switched) = Active::receiving(control, reception)?;
         match switched {
             Promiscuity::WasOn => console.detail(format_args!("{name}: receives frames for any address")),
-            Promiscuity::SwitchedOn(Reception::Everything) => console.note(format_args!(
-                "{name}: promiscuous mode on, to receive frames for any address; it goes off again at the end"
-            )),
-            Promiscuity::SwitchedOn(Reception::Groups) => console.note(format_args!(
-                "{name}: all-multicast mode on, to receive frames for groups; it goes off again at the end"
+            Promiscuity::SwitchedOn(mode) => console.note(format_args!(
+                "{name}: {mode} on, to receive frames for {}; it goes off again at the end",
+                if mode == Reception::Everything { "any address" } else { "groups" }
             )),
             Promiscuity::Refused(error) => {
                 console.warn(format_args!("{name} receives only frames for itself: {error}"));
@@ -181,4 +185,26 @@ pub(super) fn say_first_packet(console: Console, at: Instant, up: Instant, progr
         at.saturating_duration_since(up).as_secs_f64() * 1e3,
         at.saturating_duration_since(program).as_secs_f64() * 1e3,
     ));
+}
+
+/// That a link is another than before.
+pub(super) fn say_link(console: Console, port: &str, link: &Link) {
+    if link.is_up() {
+        console.note(format_args!("{port}: link {link}"));
+    } else {
+        console.warn(format_args!("{port}: link {link}"));
+    }
+}
+
+/// Whether a receive mode is as it was before.
+pub(super) fn say_restored(
+    console: Console,
+    port: &str,
+    mode: Reception,
+    result: Result<(), ringway_port::Error>,
+) {
+    match result {
+        Ok(()) => console.note(format_args!("{port}: {mode} off again")),
+        Err(error) => console.warn(format_args!("{port}: {mode} was not switched off: {error}")),
+    }
 }

@@ -1,11 +1,11 @@
 //! What `forward` prints while it runs, and how emulated sources end.
 
 use super::running;
-use crate::engine::{Failure, Sample, Watch};
+use crate::engine::{Failure, Reception, Sample, Watch};
 use crate::output::Console;
 use crate::output::live::Live;
 use crate::ports::Emulation;
-use ringway_port::Error;
+use ringway_port::{Error, Link};
 use std::time::{Duration, Instant};
 
 /// Watches a run for a person.
@@ -61,12 +61,11 @@ impl Watch for Watcher<'_> {
         quiet
     }
 
-    fn restored(&mut self, port: &str, result: Result<(), Error>) {
-        match result {
-            Ok(()) => self.console.note(format_args!("{port}: promiscuous mode off again")),
-            Err(error) => {
-                self.console.warn(format_args!("{port}: promiscuous mode was not switched off: {error}"));
-            }
-        }
+    fn link(&mut self, port: &str, link: &Link) {
+        running::say_link(self.console, port, link);
+    }
+
+    fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
+        running::say_restored(self.console, port, mode, result);
     }
 }

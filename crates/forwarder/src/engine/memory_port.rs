@@ -28,6 +28,8 @@ pub(crate) struct Wire {
     /// Whether receiving panics.
     pub(crate) panics: AtomicBool,
     pub(crate) promiscuous: AtomicBool,
+    /// Whether the cable is out.
+    pub(crate) unplugged: AtomicBool,
     /// What was dropped or switched, in order, shared by all wires of a test.
     pub(crate) log: Arc<Mutex<Vec<String>>>,
     receive: ReceiveCounters,
@@ -54,6 +56,7 @@ impl Wire {
             lost: AtomicBool::new(false),
             panics: AtomicBool::new(false),
             promiscuous: AtomicBool::new(false),
+            unplugged: AtomicBool::new(false),
             log: Arc::clone(log),
             receive: ReceiveCounters::default(),
             transmit: TransmitCounters::default(),
@@ -108,6 +111,9 @@ impl Port for Part {
     }
 
     fn link(&mut self) -> Result<Link, Error> {
+        if self.wire.unplugged.load(Ordering::Relaxed) {
+            return Ok(Link::Down { reason: "no cable".to_owned() });
+        }
         Ok(Link::Up { speed: None })
     }
 

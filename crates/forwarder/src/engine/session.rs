@@ -8,7 +8,7 @@
 use super::shared::Event;
 use super::worker::Failure;
 use super::workers::{Ended, Workers};
-use ringway_port::{Error, Information, Port, Statistics};
+use ringway_port::{Error, Information, Link, Port, Statistics};
 use serde::Serialize;
 use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -29,6 +29,8 @@ pub struct Active {
     restore: Option<Reception>,
     /// The last reading that there was: a port that is gone still counts.
     last: Statistics,
+    /// The link, as it was when somebody was last told of it.
+    link: Link,
 }
 
 /// Which frames a port receives beside those for itself and for everyone.
@@ -66,18 +68,19 @@ impl Active {
     /// When the device is gone or failed. That it has no such mode is no error.
     pub fn receiving(mut control: Box<dyn Port>, reception: Reception) -> Result<(Self, Promiscuity), Error> {
         if control.is_promiscuous() {
-            return Ok((Self::with(control, None), Promiscuity::WasOn));
+            return Ok((Self::with(control, None)?, Promiscuity::WasOn));
         }
         match reception.set(&mut *control, true) {
-            Ok(()) => Ok((Self::with(control, Some(reception)), Promiscuity::SwitchedOn(reception))),
+            Ok(()) => Ok((Self::with(control, Some(reception))?, Promiscuity::SwitchedOn(reception))),
             Err(error @ (Error::Lost { .. } | Error::Failed { .. })) => Err(error),
             Err(_) if reception == Reception::Groups => Self::receiving(control, Reception::Everything),
-            Err(error) => Ok((Self::with(control, None), Promiscuity::Refused(error))),
+            Err(error) => Ok((Self::with(control, None)?, Promiscuity::Refused(error))),
         }
     }
 
-    fn with(control: Box<dyn Port>, restore: Option<Reception>) -> Self {
-        Self { control, restore, last: Statistics::default() }
+    fn with(mut control: Box<dyn Port>, restore: Option<Reception>) -> Result<Self, Error> {
+        let link = control.link()?;
+        Ok(Self { control, restore, last: Statistics::default(), link })
     }
 
     /// What doesn't change while the port is open.
@@ -85,9 +88,20 @@ impl Active {
         self.control.information()
     }
 
-    /// The receive mode that goes off again at the end, if one does.
-    pub fn restores(&self) -> Option<Reception> {
-        self.restore
+    /// The link, as it was when it was last looked at.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Looks after the device. The link, if it is another than before.
+    fn check(&mut self) -> Result<Option<&Link>, Error> {
+        self.control.check()?;
+        let link = self.control.link()?;
+        if link == self.link {
+            return Ok(None);
+        }
+        self.link = link;
+        Ok(Some(&self.link))
     }
 
     /// The counters as they are, or as they were when the device last answered.
@@ -98,12 +112,19 @@ impl Active {
         self.last.clone()
     }
 
-    /// Puts the receive mode back as it was. `Ok(false)`: there was nothing to do.
-    fn restore(&mut self) -> Result<bool, Error> {
-        match self.restore.take() {
-            None => Ok(false),
-            Some(mode) => mode.set(&mut *self.control, false).map(|()| true),
-        }
+    /// Puts the receive mode back as it was, and says which one was switched off, or not.
+    fn restore(&mut self) -> Option<(Reception, Result<(), Error>)> {
+        let mode = self.restore.take()?;
+        Some((mode, mode.set(&mut *self.control, false)))
+    }
+}
+
+impl fmt::Display for Reception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Everything => "promiscuous mode",
+            Self::Groups => "all-multicast mode",
+        })
     }
 }
 
@@ -175,8 +196,11 @@ pub trait Watch {
         true
     }
 
+    /// The link of a port has changed.
+    fn link(&mut self, _port: &str, _link: &Link) {}
+
     /// The receive mode of a port was put back, or should have been.
-    fn restored(&mut self, _port: &str, _result: Result<(), Error>) {}
+    fn restored(&mut self, _port: &str, _mode: Reception, _result: Result<(), Error>) {}
 }
 
 /// What ended a run.
@@ -262,11 +286,8 @@ impl Session {
         let counts: Vec<_> = counters.iter().map(|counters| counters.read()).collect();
         let last = totals(&mut ports, &targets, &counts);
         for port in &mut ports {
-            let restored = port.restore();
-            match restored {
-                Ok(false) => {}
-                Ok(true) => watch.restored(&port.information().name, Ok(())),
-                Err(error) => watch.restored(&port.information().name, Err(error)),
+            if let Some((mode, result)) = port.restore() {
+                watch.restored(&port.information().name, mode, result);
             }
         }
         drop(tasks);
@@ -291,7 +312,11 @@ impl Session {
                 return Ok(StoppedBy::Duration);
             }
             if now >= next_check {
-                self.ports.iter_mut().try_for_each(|port| port.control.check())?;
+                for port in &mut self.ports {
+                    if let Some(link) = port.check()?.cloned() {
+                        watch.link(&port.information().name, &link);
+                    }
+                }
                 next_check = now + CHECK_INTERVAL;
             }
             if let Some(due) = next_sample.filter(|&due| now >= due) {

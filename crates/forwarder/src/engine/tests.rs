@@ -4,7 +4,7 @@ use super::memory_port::{Wire, open};
 use super::*;
 use ringway_dma::AddressSpace;
 use ringway_packet::{Pool, PoolOptions};
-use ringway_port::{Error, MacAddress};
+use ringway_port::{Error, Link, MacAddress};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -25,6 +25,7 @@ struct Bench {
 struct Notes {
     samples: usize,
     restored: Vec<String>,
+    links: Arc<Mutex<Vec<String>>>,
 }
 
 impl Watch for Notes {
@@ -32,8 +33,12 @@ impl Watch for Notes {
         self.samples += 1;
     }
 
-    fn restored(&mut self, port: &str, result: Result<(), Error>) {
-        self.restored.push(format!("{port} {}", result.is_ok()));
+    fn link(&mut self, port: &str, link: &Link) {
+        self.links.lock().unwrap().push(format!("{port} {}", link.is_up()));
+    }
+
+    fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
+        self.restored.push(format!("{port} {mode} {}", result.is_ok()));
     }
 }
 
@@ -224,6 +229,25 @@ fn times_beyond_what_the_clock_holds_never_come() {
 }
 
 #[test]
+fn a_cable_that_is_pulled_out_and_put_back_is_told_of_once_each() {
+    let bench = Bench::new();
+    let (session, events) = bench.session(&Options::default(), Rewrite::default());
+    let mut notes = Notes::default();
+    let links = Arc::clone(&notes.links);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            bench.b.unplugged.store(true, Ordering::Relaxed);
+            wait_for(|| links.lock().unwrap().len() == 1);
+            bench.b.unplugged.store(false, Ordering::Relaxed);
+            wait_for(|| links.lock().unwrap().len() == 2);
+            events.send(Event::Signal(2)).unwrap();
+        });
+        session.run(FOREVER, &mut notes);
+    });
+    assert_eq!(*links.lock().unwrap(), ["b false", "b true"]);
+}
+
+#[test]
 fn the_end_comes_in_order_and_puts_promiscuous_mode_back() {
     let bench = Bench::new();
     bench.b.promiscuous.store(true, Ordering::Relaxed);
@@ -232,7 +256,7 @@ fn the_end_comes_in_order_and_puts_promiscuous_mode_back() {
     events.send(Event::Signal(2)).unwrap();
     let mut notes = Notes::default();
     session.run(FOREVER, &mut notes);
-    assert_eq!(notes.restored, ["a true"]);
+    assert_eq!(notes.restored, ["a promiscuous mode true"]);
     assert!(!bench.a.promiscuous.load(Ordering::Relaxed));
     assert!(bench.b.promiscuous.load(Ordering::Relaxed), "it was on before");
     let log = bench.logged();
@@ -354,7 +378,6 @@ fn a_port_that_cannot_receive_all_groups_is_promiscuous_instead_until_it_is_drop
     let (control, _receive, _transmit) = open(&bench.a, &bench.pool);
     let (port, switched) = Active::receiving(control, Reception::Groups).unwrap();
     assert!(matches!(switched, Promiscuity::SwitchedOn(Reception::Everything)), "{switched:?}");
-    assert_eq!(port.restores(), Some(Reception::Everything));
     assert!(bench.a.promiscuous.load(Ordering::Relaxed));
     drop(port);
     assert!(!bench.a.promiscuous.load(Ordering::Relaxed));

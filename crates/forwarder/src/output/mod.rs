@@ -5,6 +5,7 @@
 
 pub mod console;
 pub mod flows;
+pub mod latency;
 pub mod live;
 pub mod rates;
 pub mod summary;

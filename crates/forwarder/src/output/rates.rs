@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What a frame takes on the wire beyond the bytes that a driver counts: preamble, start delimiter and gap (20 bytes;
 /// IEEE 802.3, sections 4.2.7 and 4.4.2) and the frame check sequence (4). As ixy and MoonGen count.
-const FRAMING: u64 = 24;
+pub const FRAMING: u64 = 24;
 
 /// The smallest frame on the wire, framing and all, in bits.
 pub const SMALLEST_BITS: f64 = 84.0 * 8.0;

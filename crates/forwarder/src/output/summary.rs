@@ -169,10 +169,16 @@ impl Summary {
         let sum = |of: &dyn Fn(&Stream) -> u64| self.streams.iter().map(of).fold(0, u64::saturating_add);
         let (sent, lost) = (sum(&|stream| stream.sent), sum(&|stream| stream.lost));
         let missed = self.ports.iter().filter_map(|port| port.missed).fold(0, u64::saturating_add);
+        let silent: Vec<&str> =
+            self.ports.iter().filter(|port| port.missed.is_none()).map(|port| port.name.as_str()).collect();
+        let silent = match silent.as_slice() {
+            [] => String::new(),
+            names => format!(" (uncounted by {}, whose device has no counter for it)", names.join(" and ")),
+        };
         let full = self.ports.iter().map(|port| port.dropped).fold(0, u64::saturating_add);
         format!(
             "{} of {} packets were lost ({:.3} %) at {:.3} Mpps from each source: {} missed by the cards, which had no \
-             receive buffer, {} dropped at full transmit rings; those that arrived came once, whole and in order\n",
+             receive buffer{silent}, {} dropped at full transmit rings; those that arrived came once, whole and in order\n",
             grouped(lost),
             grouped(sent),
             lost as f64 * 100.0 / sent.max(1) as f64,
@@ -210,7 +216,9 @@ impl Summary {
         let mut text = table.render();
         let whole = self.streams.iter().all(Stream::is_whole);
         let sound = self.streams.iter().all(Stream::is_sound);
+        let nothing = self.streams.iter().all(|stream| stream.sent == 0);
         text.push_str(&match (whole, sound, self.offered) {
+            (true, ..) if nothing => "no source has made a packet: nothing can be said of them\n".to_owned(),
             (true, ..) if under_way => {
                 "every packet arrived, once, whole and in order, but for those under way at the end\n"
                     .to_owned()

@@ -83,7 +83,11 @@ fn the_table_of_addresses_holds_127_more_and_says_when_it_is_full() {
 fn an_address_that_is_no_stations_is_refused() {
     let mut port = open(Setup::default());
     for wrong in [GROUP, BROADCAST, [0; 6]] {
-        assert!(port.control.add_address(MacAddress(wrong)).is_err());
+        let error = port.control.add_address(MacAddress(wrong)).unwrap_err().to_string();
+        assert!(
+            error.contains(&MacAddress(wrong).to_string()) && error.contains("single stations"),
+            "{error}"
+        );
     }
     port.close();
 }

@@ -1,6 +1,6 @@
 //! What the device and the queues count.
 
-use crate::support::{OWN, Port, Setup, frame, open};
+use crate::support::{Answer, OWN, Port, Setup, frame, open};
 
 fn to(destination: [u8; 6], length: usize) -> Vec<u8> {
     let mut frame = frame(0, length);
@@ -119,6 +119,24 @@ fn sums_go_on_where_the_devices_counters_wrap() {
         assert_eq!(port.counter("GPRC"), lap * 0xffff_fff0);
         assert_eq!(port.counter("GORC"), lap * 0xf_ffff_ff00);
         assert_eq!(port.counter("QPRDC"), lap * 5);
+    }
+    port.close();
+}
+
+#[test]
+fn a_device_that_goes_while_its_counters_are_read_adds_nothing() {
+    let mut port = open(Setup::default());
+    assert!(port.device.inject(&to(OWN, 60)));
+    let before = port.control.statistics().unwrap().device;
+    let start = port.watch.record().accesses;
+    assert_eq!(port.control.statistics().unwrap().device, before);
+    let accesses = port.watch.record().accesses - start;
+    for step in 1..=accesses {
+        let now = port.watch.record().accesses;
+        port.watch.record().turn = Some((now + step, Answer::Ones));
+        assert_eq!(port.control.statistics().unwrap().device, before, "gone at access {step} of {accesses}");
+        let mut record = port.watch.record();
+        (record.turn, record.answer) = (None, Answer::Model);
     }
     port.close();
 }

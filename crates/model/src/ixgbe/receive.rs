@@ -225,7 +225,8 @@ impl Core {
         let stored = frame.len().saturating_add(check.len()).saturating_sub(if strips { 4 } else { 0 });
         let needed = (stored as u32).div_ceil(queue.buffer.max(1)).max(1);
         if !queue.enabled || queue.available() < needed {
-            if patient {
+            // What needs more descriptors than the ring can ever offer would wait, and hold up the rest, for ever.
+            if patient && !(queue.enabled && needed >= queue.size) {
                 return Delivery::NoRoom;
             }
             // Without DROP_EN the frame would wait in the packet buffer, which then overflows (7.1.3, 8.2.3.23.4).

@@ -23,6 +23,7 @@ use function::Function;
 use mover::Mover;
 pub(crate) use mover::Wants;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,12 @@ pub enum Error {
     /// The socket's path is taken.
     #[error("a server is listening on {} already: choose another path", path.display())]
     InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// What is at the path is no socket, and stays there.
+    #[error("{} is there already and is no socket: choose another path, or remove it", path.display())]
+    NoSocket {
         /// The path.
         path: PathBuf,
     },
@@ -101,14 +108,17 @@ impl Stop {
 }
 
 impl Server {
-    /// Listens at `path`, for an 82599 made with `options`. A socket that a dead server left there is removed.
+    /// Listens at `path`, for an 82599 made with `options`. A socket that a dead server left there is removed; nothing else
+    /// is.
     ///
     /// # Errors
-    /// When a server listens there, or the socket can't be made.
+    /// When a server listens there, something else has the path, or the socket can't be made.
     pub fn bind(path: &Path, options: Options) -> Result<Self, Error> {
         let failed = |source| Error::Socket { path: path.to_owned(), source };
         match UnixStream::connect(path) {
             Ok(_) => return Err(Error::InUse { path: path.to_owned() }),
+            // Connecting to a file that is no socket is refused as well, and such a file is somebody's.
+            Err(_) if is_something_else(path) => return Err(Error::NoSocket { path: path.to_owned() }),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(failed)?;
             }
@@ -174,6 +184,11 @@ impl Server {
             Err(error) => Err(Error::Connection { path: self.path.clone(), reason: error.to_string() }),
         }
     }
+}
+
+/// Whether there is something that is no socket: a file, a folder, a link.
+fn is_something_else(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket())
 }
 
 /// Serves an 82599 at `path` until `stop` (which gets what ends it) was used: [`Server`] in one call.

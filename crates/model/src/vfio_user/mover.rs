@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const MODERATED: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000 };
 const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
+/// Frames that are let go between two looks at what else there is: a flood holds nothing up.
+const LET_GO: usize = 1024;
+
 /// What the thread works on.
 #[derive(Debug)]
 pub(crate) struct Mover {
@@ -57,7 +60,8 @@ impl Mover {
                 // The receiver is off: what arrives is lost.
                 Wants::Silence if link.keeps() => false,
                 Wants::Silence => {
-                    while link.receive(&mut spare).is_some() {}
+                    let mut frames = 0..LET_GO;
+                    while frames.next().is_some() && link.receive(&mut spare).is_some() {}
                     true
                 }
             };
@@ -91,4 +95,48 @@ pub(crate) enum Wants {
 pub(crate) fn kick(counter: &OwnedFd) {
     // The only failure is a counter that is full, and that wakes it too.
     let _ = rustix::io::write(counter, &1u64.to_ne_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ixgbe::Options;
+    use crate::wire::Wire;
+    use std::os::fd::BorrowedFd;
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// A wire on which there is always another frame; it tells of the first.
+    #[derive(Debug)]
+    struct Flood(Option<Sender<()>>);
+
+    impl Wire for Flood {
+        fn receive(&mut self, _frame: &mut [u8]) -> Option<usize> {
+            if let Some(first) = self.0.take() {
+                first.send(()).unwrap();
+            }
+            Some(60)
+        }
+        fn send(&mut self, _frame: &[u8]) {}
+    }
+
+    impl Link for Flood {
+        fn readable(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_flood_before_the_receiver_is_on_does_not_keep_the_thread_from_ending() {
+        let function = Function::new(Options::default()).unwrap();
+        let mover = Arc::new(Mover::new(&function).unwrap());
+        let ((first, flooded), (ended, end)) = (channel(), channel());
+        let moving = Arc::clone(&mover);
+        std::thread::spawn(move || ended.send(moving.run(&mut Flood(Some(first)))));
+        flooded.recv_timeout(LIMIT).unwrap();
+        mover.stop();
+        assert_eq!(end.recv_timeout(LIMIT), Ok(0));
+    }
 }

@@ -94,6 +94,21 @@ fn one_full_queue_drops_for_itself_only_when_told_so() {
     assert_eq!(std::iter::from_fn(|| port.take(0)).count(), 7);
 }
 
+#[test]
+fn a_frame_that_no_ring_of_that_size_ever_has_room_for_is_missed_and_holds_up_nothing() {
+    let mut port = Port::start(Setup { descriptors: 8, jumbo: true, ..Setup::default() });
+    port.write(receive_block(0) + 0x14, 1 << 25 | 1); // 7 descriptors of 1 KiB each at most
+    let (near, far) = ringway_model::wire::channel(4);
+    port.device.attach(Box::new(near));
+    let mut long = numbered(0);
+    long.resize(7 * 1024 + 1, 0);
+    far.send(long).unwrap();
+    far.send(numbered(1)).unwrap();
+    port.settle();
+    assert_eq!(port.take(0).map(|packet| packet.bytes), Some(numbered(1)));
+    assert_eq!(port.read(MPC), 1);
+}
+
 /// A wire like a real one: what finds no room is lost.
 #[derive(Debug)]
 struct NeverWaits(ringway_model::wire::Channel);

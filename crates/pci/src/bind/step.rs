@@ -65,7 +65,8 @@ impl Step {
                     return Ok(false);
                 }
                 journal.reverse(Self::UnloadModule { name: name.clone(), shows: shows.clone() });
-                self.changed(kernel.load_module(name))
+                kernel.load_module(name).map_err(|source| no_module(name, source))?;
+                Ok(true)
             }
             Self::UnloadModule { name, shows } => {
                 if !kernel.sysfs().exists(shows) {
@@ -334,6 +335,15 @@ fn remember_interfaces(kernel: &dyn Kernel, journal: &mut Journal, function: &Fu
         }
     }
     lost
+}
+
+fn no_module(name: &str, source: io::Error) -> Error {
+    let remedy = if name.starts_with("vfio") {
+        "`ringway doctor` says what would help"
+    } else {
+        "Install the driver, or name another with `ringway unbind --driver`"
+    };
+    Error::NoModule { name: name.to_owned(), source, remedy }
 }
 
 /// A PCI driver's folder in sysfs.

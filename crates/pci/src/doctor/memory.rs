@@ -39,7 +39,7 @@ pub(super) fn memlock(kernel: &dyn Kernel, needs: &Needs<'_>) -> Check {
         format!("ulimit -l {}", needs.memory.div_ceil(1024))
     } else {
         format!(
-            "sudo prlimit --pid $$ --memlock={0}:{0} (this shell), or sudo ringway bind ADDRESS --persist",
+            "sudo prlimit --pid $$ --memlock={0}:{0}  # for this shell; for all sessions: sudo ringway bind ADDRESS --persist",
             needs.memory
         )
     };

@@ -22,12 +22,20 @@ pub(super) fn driver(kernel: &dyn Kernel) -> Check {
             "install the kernel's whole set of modules (Debian: sudo apt install linux-image-amd64; Ubuntu: sudo apt \
              install linux-modules-extra-$(uname -r)), or build the kernel with CONFIG_VFIO_PCI",
         ),
-        None => Check::bad(
-            NAME,
-            Verdict::Failure,
-            "not loaded, and there is no list of modules (/lib/modules) to find it in",
-            "sudo modprobe vfio-pci",
-        ),
+        None => {
+            let folder = sysfs.modules_folder().filter(|folder| sysfs.exists(folder));
+            let (finding, mend) = match folder {
+                Some(folder) => (
+                    format!("not loaded, and there is no list of modules in {}", folder.display()),
+                    "sudo depmod -a",
+                ),
+                None => (
+                    "not loaded, and there are no modules of the running kernel in /lib/modules".to_owned(),
+                    "sudo reboot, if the kernel was upgraded since the machine started; otherwise install its modules",
+                ),
+            };
+            Check::bad(NAME, Verdict::Failure, finding, mend)
+        }
     }
 }
 
@@ -123,7 +131,7 @@ pub(super) fn rights(kernel: &dyn Kernel) -> Check {
     let bound: Vec<&FunctionInfo> =
         functions.iter().filter(|function| function.is_network() && function.on_vfio()).collect();
     if bound.is_empty() {
-        let mend = "sudo ringway bind ADDRESS (`ringway status` lists them)";
+        let mend = "sudo ringway bind ADDRESS  # `ringway status` lists them";
         return Check::bad(NAME, Verdict::Failure, "no network function is bound to vfio-pci", mend);
     }
     let container = std::path::Path::new("/dev/vfio/vfio");

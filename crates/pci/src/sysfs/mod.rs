@@ -104,8 +104,7 @@ impl Sysfs {
     /// Whether the running kernel has this module as a file or built in, going by the lists that `depmod` writes. `None`
     /// where there are no such lists (a hand-made guest image, say), so that only trying will tell.
     pub fn module_available(&self, name: &str) -> Option<bool> {
-        let release = self.read_optional("/proc/sys/kernel/osrelease")?;
-        let folder = Path::new("/lib/modules").join(release);
+        let folder = self.modules_folder()?;
         let lists = ["modules.dep", "modules.builtin"].map(|list| self.read_optional(folder.join(list)));
         if lists.iter().all(Option::is_none) {
             return None;
@@ -117,6 +116,11 @@ impl Sysfs {
             file.split(".ko").next().unwrap_or_default().replace('-', "_") == spelling
         };
         Some(lists.iter().flatten().flat_map(|list| list.lines()).any(names_it))
+    }
+
+    /// Where the running kernel's modules lie, if there are any.
+    pub(crate) fn modules_folder(&self) -> Option<PathBuf> {
+        Some(Path::new("/lib/modules").join(self.read_optional("/proc/sys/kernel/osrelease")?))
     }
 
     /// Whether this module is in the kernel now: loaded, or built in and with a folder of its own.

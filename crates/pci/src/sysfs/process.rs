@@ -74,6 +74,9 @@ pub struct Process {
     pub parent: u32,
     /// The (real) user it belongs to.
     pub user: u32,
+    /// The (effective) user whose rights it has: root's in sudo, which keeps belonging to who ran it.
+    #[serde(skip)]
+    pub effective_user: u32,
 }
 
 impl fmt::Display for Process {
@@ -89,21 +92,24 @@ impl Sysfs {
         let field = |name: &str| {
             status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
         };
+        let mut users = field("Uid")?.split_whitespace().map(str::parse);
         Some(Process {
             id,
             name: field("Name")?.to_owned(),
             parent: field("PPid")?.parse().ok()?,
-            user: field("Uid")?.split_whitespace().next()?.parse().ok()?,
+            user: users.next()?.ok()?,
+            effective_user: users.next()?.ok()?,
         })
     }
 
-    /// The nearest process above `id` that belongs to `user`: the user's shell, as a rule, with sudo between.
+    /// The nearest process above `id` that belongs to `user` and is no more than that: the user's shell, as a rule, with
+    /// sudo between.
     pub fn nearest_ancestor(&self, id: u32, user: u32) -> Option<Process> {
         let mut process = self.process(id)?;
         // A chain longer than this is no chain of parents but numbers reused while we read.
         for _ in 0..1024 {
             process = self.process(process.parent)?;
-            if process.user == user {
+            if process.user == user && process.effective_user == user {
                 return Some(process);
             }
         }

@@ -104,8 +104,14 @@ fn a_kernel_without_vfio_pci_fails_and_one_with_a_module_of_it_does_not() {
     let (finding, mend) = ails(&fake, "vfio-pci", Verdict::Failure);
     assert!(finding.contains("neither the driver nor a module"), "{finding}");
     assert!(mend.contains("CONFIG_VFIO_PCI"), "{mend}");
+    // The folder without the lists, then no folder.
+    fake.remove("lib/modules/6.1.0-test/modules.dep");
+    fake.remove("lib/modules/6.1.0-test/modules.builtin");
+    assert_eq!(ails(&fake, "vfio-pci", Verdict::Failure).1, "sudo depmod -a");
     fake.remove("lib/modules");
-    assert_eq!(ails(&fake, "vfio-pci", Verdict::Failure).1, "sudo modprobe vfio-pci");
+    let (finding, mend) = ails(&fake, "vfio-pci", Verdict::Failure);
+    assert!(finding.contains("no modules of the running kernel"), "{finding}");
+    assert!(mend.starts_with("sudo reboot, if the kernel was upgraded"), "{mend}");
 }
 
 #[test]

@@ -45,7 +45,10 @@ impl Writer {
             let block = InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: 0, options };
             file.write_block(&block.into_block()).map_err(|error| failed(path, error))?;
         }
-        Ok(Self { path: path.to_owned(), file })
+        let mut writer = Self { path: path.to_owned(), file };
+        // From now on it is a capture file, and a disk that is full is known of.
+        writer.flush()?;
+        Ok(writer)
     }
 
     /// Adds a frame, without FCS, seen at an interface (by its place) at a time since 1970.

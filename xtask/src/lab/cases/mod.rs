@@ -4,10 +4,12 @@ mod binding;
 mod boot;
 mod bridge;
 mod confinement;
+mod doctor;
 mod echo;
 mod forward;
 mod ixgbe_driver;
 mod ixgbe_model;
+mod persist;
 mod ports;
 mod refusals;
 mod restart;
@@ -53,6 +55,8 @@ pub fn all() -> Vec<Case> {
         restart::CASES,
         ports::CASES,
         binding::CASES,
+        persist::CASES,
+        doctor::CASES,
         refusals::CASES,
         confinement::CASES,
     ]

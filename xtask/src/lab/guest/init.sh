@@ -16,8 +16,23 @@ if grep -qw lab.probe /proc/cmdline; then
     echo "ringway-lab: the probe lives"
     poweroff -f
 fi
-while read -r module; do
-    modprobe "$module" || echo "ringway-lab: cannot load $module"
-done < /etc/lab/modules
+udevd=/usr/lib/systemd/systemd-udevd
+# kmod's tables are made when packages are installed, which nobody does here. By its path: the shell prefers its own.
+[ ! -x $udevd ] || /sbin/depmod -a
+# Drivers that are there before udev, as from a distribution's initramfs, unless udev is to load them.
+if ! grep -qw lab.drivers=udev /proc/cmdline; then
+    while read -r module; do
+        modprobe "$module" || echo "ringway-lab: cannot load $module"
+    done < /etc/lab/modules
+fi
+if [ -x $udevd ]; then
+    # As Debian's initramfs and systemd do it, but for the devices that nobody here looks at.
+    mkdir -p /dev/pts
+    mount -t devpts -o gid=2,mode=620 devpts /dev/pts
+    $udevd --daemon
+    udevadm trigger --type=devices --action=add --subsystem-match=pci --subsystem-match=virtio \
+        --subsystem-match=net --subsystem-match=misc
+    udevadm settle || echo "ringway-lab: udev has not settled"
+fi
 ip link set lo up
 . /etc/lab/channel.sh

@@ -6,10 +6,13 @@ LAB_USER=engineer
 # as_user COMMAND [ARGUMENT…]: runs it as the ordinary user, who has no capability and can gain none.
 # It may lock LAB_MEMLOCK KiB of memory.
 LAB_MEMLOCK=262144
+# Where there is Debian's own, which opens a session with PAM, then that one, by its path: the shell prefers its own.
+LAB_SU=su
+[ ! -x /usr/bin/su ] || LAB_SU=/usr/bin/su
 as_user() {
     (
         ulimit -l "$LAB_MEMLOCK"
-        exec su -s /bin/sh "$LAB_USER" -c 'exec setpriv --nnp "$@"' -- sh "$@"
+        exec "$LAB_SU" -s /bin/sh "$LAB_USER" -c 'exec setpriv --nnp "$@"' -- sh "$@"
     )
 }
 

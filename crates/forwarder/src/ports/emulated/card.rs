@@ -1,9 +1,11 @@
 //! One emulated card: which device it is, its thread's side, and a look at it from outside.
 
+use super::marked::MarkedMonitor;
 use ringway_dma::AddressSpace;
 use ringway_model::ixgbe::{self, Ixgbe, Personality};
 use ringway_model::traffic::{Traffic, TrafficMonitor, TrafficOptions};
 use ringway_model::virtio::{self, VirtioNet};
+use ringway_model::wire::Wire;
 use ringway_pci::Backend;
 
 /// Which device an emulated port is.
@@ -25,8 +27,19 @@ impl Default for Kind {
 #[derive(Debug)]
 pub(super) struct Card {
     pub(super) name: String,
-    pub(super) traffic: TrafficMonitor,
+    pub(super) wire: WireMonitor,
     device: Monitor,
+}
+
+/// What a card is plugged into, from outside.
+#[derive(Debug)]
+pub(super) enum WireMonitor {
+    /// A source and a sink of the model's.
+    Traffic(TrafficMonitor),
+    /// A generator and a receiver.
+    Marked(MarkedMonitor),
+    /// A cable to another card.
+    Cable,
 }
 
 #[derive(Debug)]
@@ -45,24 +58,35 @@ pub(super) struct Made {
     pub(super) card: Card,
 }
 
-/// Makes a card with a source and a sink on its wire.
-pub(super) fn make(space: &AddressSpace, kind: Kind, name: String, mac: [u8; 6], rate: Option<f64>) -> Made {
+/// A source and a sink for a card with that address.
+pub(super) fn traffic(mac: [u8; 6], rate: Option<f64>) -> (Box<dyn Wire>, WireMonitor) {
     let options = TrafficOptions { destination: mac, rate, held: true, ..TrafficOptions::default() };
     let (wire, traffic) = Traffic::new(&options);
+    (Box::new(wire), WireMonitor::Traffic(traffic))
+}
+
+/// Makes a card and plugs it in.
+pub(super) fn make(
+    space: &AddressSpace,
+    kind: Kind,
+    name: String,
+    mac: [u8; 6],
+    (plug, wire): (Box<dyn Wire>, WireMonitor),
+) -> Made {
     match kind {
         Kind::Ixgbe(personality) => {
             let options = ixgbe::Options { name: name.clone(), mac, personality, ..Default::default() };
             let (backend, mut handle) = Ixgbe::create(space, options);
-            handle.attach(Box::new(wire));
+            handle.attach(plug);
             let device = Monitor::Ixgbe(handle.monitor());
-            Made { backend, device: Box::new(handle), card: Card { name, traffic, device } }
+            Made { backend, device: Box::new(handle), card: Card { name, wire, device } }
         }
         Kind::VirtioNet => {
             let options = virtio::Options { name: name.clone(), mac, polls: true, ..Default::default() };
             let (backend, mut handle) = VirtioNet::create(space, options);
-            handle.attach(Box::new(wire));
+            handle.attach(plug);
             let device = Monitor::Virtio(handle.monitor(), handle.faults());
-            Made { backend, device: Box::new(handle), card: Card { name, traffic, device } }
+            Made { backend, device: Box::new(handle), card: Card { name, wire, device } }
         }
     }
 }

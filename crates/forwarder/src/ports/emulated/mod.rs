@@ -6,16 +6,19 @@
 //! rate, and what finds no room is lost and counted.
 
 mod card;
+mod marked;
 mod stream;
 
 pub use card::Kind;
+pub use marked::Arrivals;
 pub use stream::Stream;
 
 use super::{OpenOptions, OpenPorts, drivers, make_pool};
 use crate::{Error, PortName};
-use card::{Card, Made};
+use card::{Card, Made, WireMonitor};
 use ringway_dma::AddressSpace;
 use ringway_model::traffic::Totals;
+use ringway_model::wire::{Wire, cable_pair};
 use ringway_model::{Device, RunningGroup, run_together};
 use ringway_pci::Function;
 use std::num::NonZero;
@@ -31,6 +34,20 @@ pub struct EmulationOptions {
     /// Packets a second that each source makes, whether there is room for them or not. `None`: as many as there is
     /// room for.
     pub rate: Option<f64>,
+    /// What the cards are plugged into.
+    pub wiring: Wiring,
+}
+
+/// What emulated cards are plugged into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wiring {
+    /// Each into a source and a sink of its own.
+    #[default]
+    Sources,
+    /// Each into a generator and a receiver of marked packets (`ringway-traffic`).
+    Marked,
+    /// The first half of them into the second half, one by one.
+    Cables,
 }
 
 /// The cards' side of emulated ports. Dropped, it stops.
@@ -49,13 +66,19 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
     let mut functions = Vec::new();
     let mut devices = Vec::new();
     let mut cards = Vec::new();
-    let EmulationOptions { kinds, rate } = &options.emulation;
+    let EmulationOptions { kinds, rate, wiring } = &options.emulation;
+    let mut cables = cables(numbers.len());
     for (index, &number) in numbers.iter().enumerate() {
         let kind = kinds.get(index).or(kinds.last()).copied().unwrap_or_default();
         let [high, low] = number.to_be_bytes();
         let name = PortName::Emulated(number).to_string();
-        let Made { backend, device, card } =
-            card::make(&space, kind, name, [0x02, 0, 0, 0, high, low], *rate);
+        let mac = [0x02, 0, 0, 0, high, low];
+        let wire = match wiring {
+            Wiring::Sources => card::traffic(mac, *rate),
+            Wiring::Marked => marked::end(mac)?,
+            Wiring::Cables => (cables.next().ok_or(Error::NoPorts)?, WireMonitor::Cable),
+        };
+        let Made { backend, device, card } = card::make(&space, kind, name, mac, wire);
         functions.push(Function::new(backend)?);
         devices.push(device);
         cards.push(card);
@@ -75,6 +98,12 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
     Ok(OpenPorts { opened, emulation: Some(emulation), pool })
 }
 
+/// The ends of cables between the first half of so many cards and the second half, card by card.
+fn cables(cards: usize) -> impl Iterator<Item = Box<dyn Wire>> {
+    let (near, far): (Vec<_>, Vec<_>) = (0..cards / 2).map(|_| cable_pair()).unzip();
+    near.into_iter().chain(far).map(|end| Box::new(end) as Box<dyn Wire>)
+}
+
 fn run(devices: Vec<Box<dyn Device>>) -> Result<RunningGroup<Box<dyn Device>>, Error> {
     let group = run_together(devices);
     match group.error() {
@@ -91,12 +120,24 @@ impl Emulation {
 
     /// Lets the sources make packets: before, the ports would not be ready for them.
     pub fn start_sources(&self) {
-        self.cards.iter().for_each(|card| card.traffic.start());
+        for card in &self.cards {
+            match &card.wire {
+                WireMonitor::Traffic(traffic) => traffic.start(),
+                WireMonitor::Marked(marked) => marked.start(),
+                WireMonitor::Cable => {}
+            }
+        }
     }
 
     /// Lets the sources make no more packets. What they made until now is under way or has arrived.
     pub fn stop_sources(&mut self) {
-        self.cards.iter().for_each(|card| card.traffic.stop());
+        for card in &self.cards {
+            match &card.wire {
+                WireMonitor::Traffic(traffic) => traffic.stop(),
+                WireMonitor::Marked(marked) => marked.stop(),
+                WireMonitor::Cable => {}
+            }
+        }
         // A source may be in the midst of a round. When its thread has ended, it isn't, and everything is counted.
         let groups = std::mem::take(&mut self.groups);
         self.groups = groups.into_iter().map(|group| run_together(group.stop())).collect();
@@ -109,8 +150,8 @@ impl Emulation {
 
     /// A number that grows with each packet that arrives.
     pub fn progress(&self) -> u64 {
-        let arrived = |totals: Totals| totals.received.wrapping_add(totals.corrupted);
-        self.cards.iter().map(|card| arrived(card.traffic.totals())).fold(0, u64::wrapping_add)
+        let arrived = |(_, totals): (&Card, Totals)| totals.received.wrapping_add(totals.corrupted);
+        self.sources().map(arrived).fold(0, u64::wrapping_add)
     }
 
     /// From now on, what has not arrived is lost.
@@ -120,8 +161,26 @@ impl Emulation {
 
     /// What was sent from each card to the next.
     pub fn streams(&self) -> Vec<Stream> {
-        let next = self.cards.iter().cycle().skip(1);
-        self.cards.iter().zip(next).map(|(from, to)| Stream::between(from, to, self.settled)).collect()
+        let ends: Vec<_> = self.sources().collect();
+        let next = ends.iter().cycle().skip(1);
+        ends.iter().zip(next).map(|(from, to)| Stream::between(*from, *to, self.settled)).collect()
+    }
+
+    /// The cards with sources, and what these have made and their sinks seen.
+    fn sources(&self) -> impl Iterator<Item = (&Card, Totals)> {
+        self.cards.iter().filter_map(|card| match &card.wire {
+            WireMonitor::Traffic(traffic) => Some((card, traffic.totals())),
+            WireMonitor::Marked(_) | WireMonitor::Cable => None,
+        })
+    }
+
+    /// What generators on the cards' wires made, and what receivers there found; card by card.
+    pub fn arrivals(&self) -> Vec<Arrivals> {
+        let of_card = |card: &Card| match &card.wire {
+            WireMonitor::Marked(marked) => Some(marked.read()),
+            WireMonitor::Traffic(_) | WireMonitor::Cable => None,
+        };
+        self.cards.iter().filter_map(of_card).collect()
     }
 
     /// Pulls a card out of its slot, as a hand does: for tests of programs that stand on it.
@@ -163,7 +222,7 @@ mod tests {
             port: PortOptions::default(),
             buffers: 4096,
             buffer_size: BufferSize::default(),
-            emulation: EmulationOptions { kinds: kinds.to_vec(), rate: None },
+            emulation: EmulationOptions { kinds: kinds.to_vec(), ..EmulationOptions::default() },
         };
         let ports = open(&[0, 1], &options).unwrap();
         ports.emulation.as_ref().unwrap().start_sources();

@@ -29,9 +29,13 @@ pub struct Stream {
 
 impl Stream {
     /// Of what the source at `from` sent and the sink at `to` got. `settled`: what has not arrived never will.
-    pub(super) fn between(from: &Card, to: &Card, settled: bool) -> Self {
-        let sent = from.traffic.totals().sent;
-        let Totals { received, lost, out_of_order, duplicates, corrupted, .. } = to.traffic.totals();
+    pub(super) fn between(
+        (from, source): (&Card, Totals),
+        (to, sink): (&Card, Totals),
+        settled: bool,
+    ) -> Self {
+        let sent = source.sent;
+        let Totals { received, lost, out_of_order, duplicates, corrupted, .. } = sink;
         let missing = sent.saturating_sub(received).saturating_sub(corrupted);
         // A damaged packet leaves a gap in the numbers too, and is not counted twice.
         let gaps = lost.saturating_sub(corrupted).min(missing);

@@ -187,9 +187,14 @@ impl Fake {
     }
 
     pub fn process(&self, id: u32, name: &str, parent: u32, user: u32) {
-        let caps = if user == 0 { "000001ffffffffff" } else { "0000000000000000" };
+        self.process_with_rights(id, name, parent, user, user);
+    }
+
+    /// A process of `user` with the rights of `effective`, as of a program with the set-user-ID bit.
+    pub fn process_with_rights(&self, id: u32, name: &str, parent: u32, user: u32, effective: u32) {
+        let caps = if effective == 0 { "000001ffffffffff" } else { "0000000000000000" };
         let status = format!(
-            "Name:\t{name}\nPPid:\t{parent}\nUid:\t{user}\t{user}\t{user}\t{user}\nCapEff:\t{caps}\n"
+            "Name:\t{name}\nPPid:\t{parent}\nUid:\t{user}\t{effective}\t{effective}\t{effective}\nCapEff:\t{caps}\n"
         );
         self.put(&format!("proc/{id}/status"), &status);
         self.set_limits(id, "8388608", "8388608");

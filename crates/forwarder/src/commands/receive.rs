@@ -1,0 +1,193 @@
+//! `ringway receive`: what became of marked packets, and how long they took.
+
+use super::running;
+use super::watcher::Watcher;
+use super::{needs, print, print_json};
+use crate::Error;
+use crate::cli::ReceiveOptions;
+use crate::engine::{
+    Findings, Limits, Options, Outcome, Receiving, Reception, Session, StoppedBy, Task, Workers,
+};
+use crate::machine::{cpu, signals::Signals};
+use crate::output::Console;
+use crate::output::latency::{LatencySummary, plot};
+use crate::output::live::Live;
+use crate::output::rates::{Rate, grouped};
+use crate::output::table::Table;
+use crate::ports::{self, OpenPorts, Wiring};
+use ringway_port::Information;
+use ringway_traffic::check::Totals;
+use serde::Serialize;
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// What a run came to: the object that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+struct Summary {
+    port: String,
+    driver: &'static str,
+    mac: String,
+    seconds: f64,
+    mpps: f64,
+    gbits: f64,
+    /// Packets that the device had no receive buffer for; null where it doesn't count them.
+    missed: Option<u64>,
+    #[serde(flatten)]
+    found: Found,
+    latency: LatencySummary,
+    /// Each flow, with `--per-flow`.
+    flows: Vec<FlowSummary>,
+    stopped_by: StoppedBy,
+    errors: Vec<String>,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Found {
+    received: u64,
+    bytes: u64,
+    lost: u64,
+    out_of_order: u64,
+    doubled: u64,
+    damaged: u64,
+    foreign: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct FlowSummary {
+    flow: u32,
+    #[serde(flatten)]
+    found: Found,
+}
+
+impl From<Totals> for Found {
+    fn from(totals: Totals) -> Self {
+        let Totals { received, bytes, lost, out_of_order, duplicates, damaged, foreign, .. } = totals;
+        Self { received, bytes, lost, out_of_order, doubled: duplicates, damaged, foreign }
+    }
+}
+
+/// Receives until something ends it.
+///
+/// # Errors
+/// When the port can't be opened, or fails on the way, and when the plot can't be drawn.
+pub fn run(options: &ReceiveOptions) -> Result<ExitCode, Error> {
+    let program = Instant::now();
+    let console = Console::new(options.output);
+    options.core.map_or(Ok(()), cpu::check)?;
+    let buffers = needs::buffers(1, &options.rings, options.batch)?;
+    let (events, receiver) = channel();
+    let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
+    let names = [options.port];
+    let emulation = options.emulate.clone().into();
+    let open = running::open_options(&names, &options.rings, buffers, &emulation, Wiring::Marked)?;
+    let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
+    running::say_memory(console, &pool);
+    let (ports, queues) = running::activate(console, opened, Reception::Everything)?;
+    let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
+    running::warn_of_nodes(console, &information, options.core.as_slice());
+    let (Some((receive, transmit)), Some(info)) = (queues.into_iter().next(), information.first()) else {
+        return Err(Error::NoPorts);
+    };
+    let task = Receiving::new(receive, options.flows, options.batch.into());
+    let report = task.report();
+    let engine = Options {
+        batch: options.batch.into(),
+        packets: options.packets,
+        cores: options.core.into_iter().collect(),
+        ..Options::default()
+    };
+    let workers =
+        Workers::start(vec![Box::new(task) as Box<dyn Task>], &engine, &events).map_err(Error::System)?;
+    if let Some(emulation) = &emulation {
+        emulation.start_sources();
+    }
+    console.note(format_args!(
+        "receiving on {}; {}",
+        options.port,
+        running::how_to_end(options.duration, options.packets, "received")
+    ));
+    let outcome = {
+        let mut watcher = Watcher {
+            console,
+            live: Live::new(console, options.duration),
+            program,
+            forwarding: Instant::now(),
+            first_seen: false,
+            emulation: emulation.as_mut(),
+            progress: None,
+        };
+        let limits = Limits { duration: options.duration, interval: options.output.interval };
+        Session::new(workers, ports, vec![0], receiver).run(limits, &mut watcher)
+    };
+    drop(transmit);
+    drop(emulation);
+    running::report_memory(console, pool);
+    let findings = report.read();
+    if let Some(path) = &options.plot {
+        plot(path, &[("latency", &findings.latency)])?;
+    }
+    conclude(options, summary(&outcome, info, &findings, options.per_flow), outcome)
+}
+
+fn summary(outcome: &Outcome, info: &Information, findings: &Findings, per_flow: bool) -> Summary {
+    let time = Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default();
+    let rate = Rate::new(findings.totals.received, findings.totals.bytes, time);
+    let flows = findings.flows.iter().filter(|_| per_flow);
+    Summary {
+        port: info.name.clone(),
+        driver: info.driver,
+        mac: info.mac.to_string(),
+        seconds: outcome.seconds,
+        mpps: rate.mpps,
+        gbits: rate.gbits,
+        missed: outcome.last.ports.first().and_then(|port| port.statistics.missed),
+        found: findings.totals.into(),
+        latency: LatencySummary::new(&findings.latency),
+        flows: flows.map(|&(flow, totals)| FlowSummary { flow, found: totals.into() }).collect(),
+        stopped_by: outcome.stopped_by,
+        errors: outcome.failures.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Rows of what was found, under their names.
+fn found_table<'a>(first: &str, rows: impl Iterator<Item = (String, &'a Found)>) -> String {
+    let mut table = Table::new(&[first, "received", "lost", "out of order", "doubled", "damaged", "foreign"]);
+    for (name, found) in rows {
+        let numbers =
+            [found.received, found.lost, found.out_of_order, found.doubled, found.damaged, found.foreign];
+        table.row([name].into_iter().chain(numbers.map(grouped)).collect());
+    }
+    table.render()
+}
+
+fn conclude(options: &ReceiveOptions, summary: Summary, outcome: Outcome) -> Result<ExitCode, Error> {
+    if options.output.json {
+        print_json(&summary)?;
+    } else {
+        let mut text = found_table("port", [(summary.port.clone(), &summary.found)].into_iter());
+        text.push_str(&format!(
+            "received {} packets in {:.2} s: {:.3} Mpps, {:.3} Gbit/s on the wire; ended by {}\n",
+            grouped(summary.found.received),
+            summary.seconds,
+            summary.mpps,
+            summary.gbits,
+            summary.stopped_by,
+        ));
+        if !summary.flows.is_empty() {
+            text.push('\n');
+            let rows = summary.flows.iter().map(|flow| (flow.flow.to_string(), &flow.found));
+            text.push_str(&found_table("flow", rows));
+        }
+        text.push('\n');
+        text.push_str(&summary.latency.text());
+        print(&text)?;
+    }
+    if !outcome.failures.is_empty() {
+        return Err(Error::Failed(outcome.failures));
+    }
+    let Found { lost, out_of_order, doubled, damaged, .. } = summary.found;
+    let whole = [lost, out_of_order, doubled, damaged] == [0; 4];
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(super::LOST) })
+}
