@@ -147,7 +147,7 @@ pub struct RingOptions {
     /// Descriptors of each transmit ring
     #[arg(long, value_name = "NUMBER", value_parser = values::ring_size)]
     pub transmit_ring: Option<u32>,
-    /// Packet buffers, for both ports together [default: what rings and batches need]
+    /// Packet buffers, for all ports together [default: what rings and batches need]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub pool: Option<u32>,
     /// Bytes of each packet buffer, 256 of them headroom

@@ -371,3 +371,14 @@ fn sources_are_quietened_before_the_workers_stop_and_what_is_under_way_arrives()
     assert_eq!(outcome.last.forwarded, 200);
     assert!(source.quiet_asked > 0);
 }
+
+#[test]
+fn a_port_that_cannot_receive_all_groups_is_promiscuous_instead_until_it_is_dropped() {
+    let bench = Bench::new();
+    let (control, _receive, _transmit) = open(&bench.a, &bench.pool);
+    let (port, switched) = Active::receiving(control, Reception::Groups).unwrap();
+    assert!(matches!(switched, Promiscuity::SwitchedOn(Reception::Everything)), "{switched:?}");
+    assert!(bench.a.promiscuous.load(Ordering::Relaxed));
+    drop(port);
+    assert!(!bench.a.promiscuous.load(Ordering::Relaxed));
+}

@@ -140,11 +140,11 @@ fn type_name(kind: u16) -> Option<&'static str> {
     Some(match kind {
         // What Open vSwitch has in place of a type for a frame with a length.
         0x05ff => "802.3",
-        0x0800 => "IPv4, malformed",
+        0x0800 => "IPv4, header not readable",
         0x0806 => "ARP",
         0x8035 => "RARP",
         0x8100 => "VLAN",
-        0x86dd => "IPv6, malformed",
+        0x86dd => "IPv6, header not readable",
         0x8808 => "Ethernet flow control",
         0x8809 => "slow protocols (LACP)",
         0x8847 => "MPLS",
@@ -309,7 +309,12 @@ impl FlowsSummary {
     }
 
     fn totals(&self, text: &mut String) -> fmt::Result {
-        let what = if self.bidirectional { "conversations" } else { "flows" };
+        let what = match (self.bidirectional, self.flows) {
+            (true, 1) => "conversation",
+            (true, _) => "conversations",
+            (false, 1) => "flow",
+            (false, _) => "flows",
+        };
         writeln!(
             text,
             "\n{} packets, {} bytes in {:.2} s: {} {what}, {} packets of none",
@@ -322,7 +327,7 @@ impl FlowsSummary {
         if self.not_in_table.packets > 0 {
             writeln!(
                 text,
-                "the table was full: {} packets of other {what} are not in it (--table)",
+                "the table was full: {} packets were of others (--table)",
                 grouped(self.not_in_table.packets)
             )?;
         }

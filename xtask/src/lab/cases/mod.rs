@@ -6,6 +6,7 @@ mod bridge;
 mod confinement;
 mod doctor;
 mod echo;
+mod flows;
 mod forward;
 mod ixgbe_driver;
 mod ixgbe_model;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         bridge::CASES,
         forward::CASES,
         echo::CASES,
+        flows::CASES,
         ixgbe_model::CASES,
         ixgbe_driver::CASES,
         restart::CASES,
