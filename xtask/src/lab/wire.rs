@@ -106,6 +106,24 @@ impl Wire {
         self.end.address.split('/').next().unwrap_or_default()
     }
 
+    /// Switches IPv6 on, with an address that is good at once, or off. Wires are without it, so that the kernel says nothing
+    /// by itself.
+    pub fn set_ipv6(&self, address: Option<&str>) -> Result<()> {
+        self.namespace.within(|| {
+            let set = |name: &str, value: &str| {
+                let path = format!("/proc/sys/net/ipv6/conf/{INTERFACE}/{name}");
+                fs::write(&path, value).with_context(|| format!("cannot write {value} to {path}"))
+            };
+            set("accept_dad", "0")?;
+            set("router_solicitations", "0")?;
+            set("disable_ipv6", if address.is_some() { "0" } else { "1" })?;
+            if let Some(address) = address {
+                tool::output_of(self.busybox("ip").args(["-6", "addr", "add", address, "dev", INTERFACE]))?;
+            }
+            Ok(())
+        })
+    }
+
     /// A busybox program, to be started inside [`Namespace::within`].
     pub fn busybox(&self, applet: &str) -> Command {
         let mut command = Command::new(&self.busybox);

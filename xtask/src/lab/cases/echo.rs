@@ -1,9 +1,8 @@
 //! `ringway echo`: the kernel at the other end of the wire asks, and the program answers, as an ordinary user.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::Case;
@@ -11,8 +10,7 @@ use crate::lab::configuration::{Configuration, FIRST};
 use crate::lab::forwarder;
 use crate::lab::machine::Machine;
 use crate::lab::traffic::ping;
-use crate::lab::wire::{INTERFACE, Wire};
-use crate::tool;
+use crate::lab::wire::Wire;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -56,9 +54,9 @@ fn answers(machine: &mut Machine) -> Result<()> {
     forwarder::start_saying(machine, &command, "answering")?;
     let asked = {
         let wire = machine.wire(0)?;
-        set_ipv6(wire, true)?;
+        wire.set_ipv6(Some(PEER_V6))?;
         let asked = ask(wire);
-        set_ipv6(wire, false)?;
+        wire.set_ipv6(None)?;
         asked
     };
     let ended = forwarder::end(machine, "INT")?;
@@ -92,21 +90,4 @@ fn ask(wire: &Wire) -> Result<()> {
         ping::address_without_loss(wire, address, LARGE_PINGS, largest)?;
     }
     Ok(())
-}
-
-/// Wires are without IPv6, so that the kernel says nothing by itself. With it, the address is good at once.
-fn set_ipv6(wire: &Wire, on: bool) -> Result<()> {
-    wire.namespace.within(|| {
-        let set = |name: &str, value: &str| {
-            let path = format!("/proc/sys/net/ipv6/conf/{INTERFACE}/{name}");
-            fs::write(&path, value).with_context(|| format!("cannot write {value} to {path}"))
-        };
-        set("accept_dad", "0")?;
-        set("router_solicitations", "0")?;
-        set("disable_ipv6", if on { "0" } else { "1" })?;
-        if on {
-            tool::output_of(wire.busybox("ip").args(["-6", "addr", "add", PEER_V6, "dev", INTERFACE]))?;
-        }
-        Ok(())
-    })
 }

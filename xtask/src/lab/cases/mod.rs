@@ -8,6 +8,7 @@ mod doctor;
 mod echo;
 mod flows;
 mod forward;
+mod generate;
 mod ixgbe_driver;
 mod ixgbe_model;
 mod persist;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         boot::CASES,
         bridge::CASES,
         forward::CASES,
+        generate::CASES,
         echo::CASES,
         flows::CASES,
         ixgbe_model::CASES,
