@@ -1,5 +1,6 @@
 //! Open vSwitch's own tests with our library in place.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::source::{Release, Switch};
+use crate::cache::{self, Cache};
 use crate::tool;
 
 /// Tests that are about extraction itself: seconds.
@@ -27,8 +29,10 @@ const ALL: [&str; 10] = [
 /// Up to 3.7 the switch can compare its extractors with one another; what it calls the scalar one is ours then.
 const AUTOVALIDATOR: &str = "MFEX";
 
-/// Runs them with the C and with ours, and wants the same passes and calls that came to us.
-pub(super) fn run(switch: &Switch, library: &Path, full: bool) -> Result<()> {
+/// Runs them with the C and with ours, and wants the same outcome of each and calls that came to us.
+///
+/// What the C gave is kept in the cache: it doesn't change. `afresh` runs it again.
+pub(super) fn run(cache: &Cache, switch: &Switch, library: &Path, full: bool, afresh: bool) -> Result<()> {
     // The programs that the tests use are built with the tests; this builds them and runs one test.
     let mut make = Command::new("make");
     make.current_dir(&switch.build).args(["check", "TESTSUITEFLAGS=1"]);
@@ -39,34 +43,69 @@ pub(super) fn run(switch: &Switch, library: &Path, full: bool) -> Result<()> {
     if full && switch.release == Release::V3_5 {
         keywords.push(AUTOVALIDATOR);
     }
-    let theirs = tool::timed("Open vSwitch's own tests with the C", || tests(switch, &keywords, None))?;
+    let kept = cache.path(format!("ovs/suite/{}-{}", switch.version, if full { "all" } else { "few" }));
+    let theirs = match fs::read_to_string(&kept) {
+        Ok(text) if !afresh => {
+            println!("      Open vSwitch's own tests with the C: as kept in {}", kept.display());
+            read(&text)
+        }
+        _ => {
+            let text = tool::timed("Open vSwitch's own tests with the C", || tests(switch, &keywords, None))?;
+            if let Some(folder) = kept.parent() {
+                cache::create_folder(folder)?;
+            }
+            cache::write_whole(&kept, text.as_bytes())?;
+            read(&text)
+        }
+    };
     let calls = switch.build.join("ringway-calls");
     let _ = fs::remove_file(&calls);
-    let ours = tool::timed("Open vSwitch's own tests with ours", || {
+    let ours = read(&tool::timed("Open vSwitch's own tests with ours", || {
         tests(switch, &keywords, Some((library, &calls)))
-    })?;
-    if ours.failed != theirs.failed {
-        bail!("with the C these tests fail: {:?}; with ours {:?}", theirs.failed, ours.failed);
-    }
+    })?);
     let text =
         fs::read_to_string(&calls).with_context(|| format!("no call came to {}", library.display()))?;
     let calls: u64 = text.lines().filter_map(|line| line.parse::<u64>().ok()).sum();
     if calls == 0 {
         bail!("no call came to {}", library.display());
     }
-    println!("      {} tests passed, {calls} calls came to ours", ours.passed);
-    if !ours.failed.is_empty() {
-        println!("      these fail with the C, too: {}", ours.failed.join(" "));
+    let (passed, differing) = (count(&ours, "ok"), differences(&theirs, &ours));
+    println!("      {} tests ran, {passed} passed, {calls} calls came to ours", ours.len());
+    for (outcome, name) in [("FAILED", "fail"), ("skipped", "are skipped")] {
+        let those: Vec<&str> = numbers(&ours, outcome).collect();
+        if !those.is_empty() {
+            println!("      these {name}: {}", those.join(" "));
+        }
+    }
+    if !differing.is_empty() {
+        bail!("with ours these tests end otherwise than with the C:\n{}", differing.join("\n"));
     }
     Ok(())
 }
 
-struct Outcome {
-    passed: usize,
-    failed: Vec<String>,
+/// What became of each test, by its number.
+type Outcomes = BTreeMap<String, String>;
+
+fn numbers<'a>(outcomes: &'a Outcomes, which: &'a str) -> impl Iterator<Item = &'a str> {
+    outcomes.iter().filter(move |(_, outcome)| *outcome == which).map(|(number, _)| number.as_str())
 }
 
-fn tests(switch: &Switch, keywords: &[&str], ours: Option<(&Path, &Path)>) -> Result<Outcome> {
+fn count(outcomes: &Outcomes, which: &str) -> usize {
+    numbers(outcomes, which).count()
+}
+
+/// The tests that don't end alike.
+fn differences(theirs: &Outcomes, ours: &Outcomes) -> Vec<String> {
+    let all: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    let shown = |outcome: Option<&String>| outcome.map_or("not run", String::as_str).to_owned();
+    all.into_iter()
+        .filter(|&number| theirs.get(number) != ours.get(number))
+        .map(|number| format!("{number}: C {}, ours {}", shown(theirs.get(number)), shown(ours.get(number))))
+        .collect()
+}
+
+/// Runs the tests that have one of the keywords, and gives what the test program says.
+fn tests(switch: &Switch, keywords: &[&str], ours: Option<(&Path, &Path)>) -> Result<String> {
     let mut command = Command::new("sh");
     command.current_dir(switch.build.join("tests")).arg(switch.source.join("tests/testsuite"));
     command.args(["-C", ".", "AUTOTEST_PATH=utilities:vswitchd:ovsdb:vtep:tests:ipsec::"]);
@@ -78,39 +117,51 @@ fn tests(switch: &Switch, keywords: &[&str], ours: Option<(&Path, &Path)>) -> Re
         command.env("LD_PRELOAD", library).env("RINGWAY_FLOW_CALLS", calls);
     }
     // A failing test isn't an error here: what counts is that the same ones fail.
-    let output = tool::run(&mut command)?;
-    let text = tool::both_streams(&output);
-    let outcome = read(&text);
-    if outcome.passed == 0 {
+    let text = tool::both_streams(&tool::run(&mut command)?);
+    if count(&read(&text), "ok") == 0 {
         bail!("no test of Open vSwitch's passed\n{}", tool::last_lines(&text, 30));
     }
-    Ok(outcome)
+    Ok(text)
 }
 
 /// Reads lines such as ` 62: flow extractor      ok` and `123: name   FAILED (file:line)`.
-fn read(text: &str) -> Outcome {
-    let mut outcome = Outcome { passed: 0, failed: Vec::new() };
+fn read(text: &str) -> Outcomes {
+    let mut outcomes = Outcomes::new();
     for line in text.lines() {
         let Some((number, rest)) = line.trim_start().split_once(": ") else { continue };
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             continue;
         }
-        if rest.ends_with(" ok") {
-            outcome.passed += 1;
-        } else if rest.contains(" FAILED ") {
-            outcome.failed.push(number.to_owned());
+        let outcome = ["FAILED", "skipped", "expected failure"]
+            .into_iter()
+            .find(|outcome| rest.contains(&format!(" {outcome} (")) || rest.ends_with(&format!(" {outcome}")))
+            .or_else(|| rest.ends_with(" ok").then_some("ok"));
+        if let Some(outcome) = outcome {
+            outcomes.insert(number.to_owned(), outcome.to_owned());
         }
     }
-    outcome
+    outcomes
 }
 
 #[cfg(test)]
 mod tests {
+    use super::{differences, read};
+
+    const TEXT: &str = " 62: flow extractor       ok\n963: tunnel - Geneve   FAILED (tunnel.at:7)\n\
+                        964: tunnel - set        skipped (tunnel.at:9)\nWARNING: 1: not a test ok\n";
+
     #[test]
-    fn passes_and_failures_are_told_apart() {
-        let text = " 62: flow extractor       ok\n963: tunnel - Geneve   FAILED (tunnel.at:7)\n\
-                    964: tunnel - set        skipped (tunnel.at:9)\nWARNING: 1: not a test ok\n";
-        let outcome = super::read(text);
-        assert_eq!((outcome.passed, outcome.failed), (1, vec!["963".to_owned()]));
+    fn passes_failures_and_skips_are_told_apart() {
+        let outcomes = read(TEXT);
+        let outcomes: Vec<(&str, &str)> =
+            outcomes.iter().map(|(number, outcome)| (number.as_str(), outcome.as_str())).collect();
+        assert_eq!(outcomes, [("62", "ok"), ("963", "FAILED"), ("964", "skipped")]);
+    }
+
+    #[test]
+    fn a_test_that_is_no_longer_run_is_a_difference() {
+        let fewer = read(" 62: flow extractor       ok\n963: tunnel - Geneve   FAILED (tunnel.at:7)\n");
+        assert_eq!(differences(&read(TEXT), &fewer), ["964: C skipped, ours not run"]);
+        assert!(differences(&read(TEXT), &read(TEXT)).is_empty());
     }
 }
