@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ringway_flow::samples::Kind;
 use ringway_flow_ovs::differential::speed::{Load, Side, Times};
 use ringway_flow_ovs::differential::{
-    Case, Comparison, Difference, OVER_READ, compare, compare_expanded, sizes_agree, target_version,
+    Case, Comparison, Difference, Named, OVER_READ, compare, compare_expanded, sizes_agree, target_version,
 };
 
 #[derive(Parser)]
@@ -122,6 +122,7 @@ fn run(packets: u64, seed: u64, state: Option<&Path>, expand: u64) -> Result<(),
             "c/oracle.c and src/differential/oracle.rs differ in the size of a structure",
         ));
     }
+    named()?;
     let mut over_reads = 0u64;
     let mut check = |case: &Case, expanded: bool| -> Result<(), Difference> {
         if compare(case)? == Comparison::SameAfterOverRead {
@@ -151,6 +152,25 @@ fn run(packets: u64, seed: u64, state: Option<&Path>, expand: u64) -> Result<(),
         version % 100
     );
     println!("{over_reads} of them: {OVER_READ}");
+    Ok(())
+}
+
+/// The cases with a name: each has to come out as it is expected to, the known fault of the C included.
+fn named() -> Result<(), String> {
+    let (mut cases, mut faults) = (0, 0);
+    for Named { case, expected } in Named::all() {
+        let seen = compare(&case).map_err(|difference| difference.to_string())?;
+        compare_expanded(&case).map_err(|difference| difference.to_string())?;
+        if seen != expected {
+            return Err(format!("{}: expected {expected:?}, not {seen:?}", case.origin));
+        }
+        cases += 1;
+        if seen == Comparison::SameAfterOverRead {
+            faults += 1;
+            println!("{OVER_READ}: {}", case.origin);
+        }
+    }
+    println!("{cases} cases with a name, on {faults} of them the C reads what isn't there: as expected");
     Ok(())
 }
 
