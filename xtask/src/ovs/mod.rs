@@ -7,6 +7,7 @@
 mod af_xdp;
 mod build;
 mod compare;
+mod layout;
 mod live;
 mod source;
 mod speed;
@@ -73,6 +74,7 @@ pub fn run(arguments: &OvsArgs) -> Result<ExitCode> {
         compare::run(&cache, &switch, &comparison, &run)?;
         if arguments.tests || arguments.suite || arguments.full {
             let library = build::library(&switch)?;
+            layout::run(&cache, &switch, &library)?;
             let all = arguments.suite || arguments.full;
             suite::run(&cache, &switch, &library, all, arguments.from_start)?;
         }
