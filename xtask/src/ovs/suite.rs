@@ -7,27 +7,49 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::source::{Release, Switch};
+use super::source::Switch;
 use crate::cache::{self, Cache};
 use crate::tool;
 
-/// Tests that are about extraction itself: seconds.
-const FEW: [&str; 2] = ["flow,extractor", "packet-type-aware"];
-/// Tests that extract a great deal: minutes.
-const ALL: [&str; 10] = [
-    "flow,extractor",
-    "packet-type-aware",
-    "nsh",
-    "mpls",
-    "odp",
-    "classifier",
-    "dpif-netdev",
-    "ofproto-dpif",
-    "tunnel",
-    "fuzz-regression",
+/// Files with tests that are about extraction itself: a minute or two.
+const FEW: [&str; 5] =
+    ["packet-type-aware.at", "nsh.at", "mpls-xlate.at", "odp.at", "fuzz-regression-list.at"];
+/// Files with further tests that extract a great deal.
+const MORE: [&str; 6] = [
+    "classifier.at",
+    "dpif-netdev.at",
+    "ofproto-dpif.at",
+    "tunnel.at",
+    "tunnel-push-pop.at",
+    "tunnel-push-pop-ipv6.at",
 ];
-/// Up to 3.7 the switch can compare its extractors with one another; what it calls the scalar one is ours then.
-const AUTOVALIDATOR: &str = "MFEX";
+/// Single tests of other files, by what is in their names. Up to 3.7 the switch can compare its extractors with one
+/// another; what it calls the scalar one is ours then.
+const SINGLE: [&str; 2] = ["flow extractor", "MFEX"];
+
+/// The numbers of the tests, from the list that the test program gives of all, in lines such as
+/// `  58: library.at:3       flow extractor`.
+fn chosen(list: &str, full: bool) -> Result<Vec<String>> {
+    let tests: Vec<(&str, &str, &str)> = list
+        .lines()
+        .filter_map(|line| {
+            let (number, rest) = line.trim_start().split_once(": ")?;
+            let (place, title) = rest.trim_start().split_once(char::is_whitespace)?;
+            Some((number, place.split_once(':')?.0, title))
+        })
+        .collect();
+    let files: Vec<&str> = if full { [&FEW[..], &MORE[..]].concat() } else { FEW.to_vec() };
+    if let Some(file) = files.iter().find(|&file| !tests.iter().any(|(_, place, _)| place == file)) {
+        bail!("Open vSwitch's tests have none of {file}");
+    }
+    if !tests.iter().any(|(_, _, title)| title.contains(SINGLE[0])) {
+        bail!("Open vSwitch's tests have no \"{}\"", SINGLE[0]);
+    }
+    let wanted = |&(_, place, title): &(&str, &str, &str)| {
+        files.contains(&place) || SINGLE.iter().any(|name| title.contains(name))
+    };
+    Ok(tests.iter().filter(|test| wanted(test)).map(|(number, ..)| (*number).to_owned()).collect())
+}
 
 /// Runs them with the C and with ours, and wants the same outcome of each and calls that came to us.
 ///
@@ -41,10 +63,8 @@ pub(super) fn run(cache: &Cache, switch: &Switch, library: &Path, full: bool, af
     super::with_libraries(&mut make, switch);
     tool::timed("built the programs of Open vSwitch's tests", || tool::output_of(&mut make))?;
 
-    let mut keywords: Vec<&str> = if full { ALL.to_vec() } else { FEW.to_vec() };
-    if full && switch.release == Release::V3_5 {
-        keywords.push(AUTOVALIDATOR);
-    }
+    let list = tool::output_of(program(switch, 1, None).arg("--list"))?;
+    let chosen = chosen(&list, full)?;
     let kept = cache.path(format!("ovs/suite/{}-{}", switch.version, if full { "all" } else { "few" }));
     let theirs = match fs::read_to_string(&kept) {
         Ok(text) if !afresh => {
@@ -52,7 +72,7 @@ pub(super) fn run(cache: &Cache, switch: &Switch, library: &Path, full: bool, af
             read(&text)
         }
         _ => {
-            let text = tool::timed("Open vSwitch's own tests with the C", || tests(switch, &keywords, None))?;
+            let text = tool::timed("Open vSwitch's own tests with the C", || tests(switch, &chosen, None))?;
             if let Some(folder) = kept.parent() {
                 cache::create_folder(folder)?;
             }
@@ -63,7 +83,7 @@ pub(super) fn run(cache: &Cache, switch: &Switch, library: &Path, full: bool, af
     let calls = switch.build.join("ringway-calls");
     let _ = fs::remove_file(&calls);
     let mut ours = read(&tool::timed("Open vSwitch's own tests with ours", || {
-        tests(switch, &keywords, Some((library, &calls)))
+        tests(switch, &chosen, Some((library, &calls)))
     })?);
     again(switch, &theirs, &mut ours, (library, &calls))?;
     let text =
@@ -122,14 +142,12 @@ fn differences(theirs: &Outcomes, ours: &Outcomes) -> Vec<String> {
         .collect()
 }
 
-/// Runs the tests that have one of the keywords, and gives what the test program says.
-fn tests(switch: &Switch, keywords: &[&str], ours: Option<(&Path, &Path)>) -> Result<String> {
+/// Runs the tests with these numbers, and gives what the test program says.
+fn tests(switch: &Switch, chosen: &[String], ours: Option<(&Path, &Path)>) -> Result<String> {
     // They wait more than they compute.
     let jobs = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut command = program(switch, jobs, ours);
-    for keyword in keywords {
-        command.args(["-k", keyword]);
-    }
+    command.args(chosen);
     // A failing test isn't an error here: what counts is that the same ones fail.
     let text = tool::both_streams(&tool::run(&mut command)?);
     if count(&read(&text), "ok") == 0 {
@@ -172,7 +190,7 @@ fn read(text: &str) -> Outcomes {
 
 #[cfg(test)]
 mod tests {
-    use super::{differences, read};
+    use super::{chosen, differences, read};
 
     const TEXT: &str = " 62: flow extractor       ok\n963: tunnel - Geneve   FAILED (tunnel.at:7)\n\
                         964: tunnel - set        skipped (tunnel.at:9)\nWARNING: 1: not a test ok\n";
@@ -183,6 +201,20 @@ mod tests {
         let outcomes: Vec<(&str, &str)> =
             outcomes.iter().map(|(number, outcome)| (number.as_str(), outcome.as_str())).collect();
         assert_eq!(outcomes, [("62", "ok"), ("963", "FAILED"), ("964", "skipped")]);
+    }
+
+    #[test]
+    fn tests_are_chosen_by_file_and_by_name_and_a_file_without_any_is_an_error() {
+        let files =
+            ["packet-type-aware", "nsh", "mpls-xlate", "odp", "fuzz-regression-list", "bfd", "tunnel"];
+        let mut list =
+            String::from("NUM: FILE-NAME:LINE     TEST-GROUP-NAME\n  1: library.at:3   flow extractor\n");
+        for (number, file) in files.iter().enumerate() {
+            list += &format!("{:3}: {file}.at:7  some - test\n      keyword\n", number + 2);
+        }
+        assert_eq!(chosen(&list, false).unwrap(), ["1", "2", "3", "4", "5", "6"]);
+        assert!(chosen(&list, true).unwrap_err().to_string().contains("classifier.at"));
+        assert!(chosen(&list.replace("flow ex", "ex"), false).is_err());
     }
 
     #[test]
