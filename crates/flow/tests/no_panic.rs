@@ -8,8 +8,6 @@
     clippy::panic,
     reason = "a test that can't go on should stop"
 )]
-#![allow(clippy::unwrap_used, reason = "a test that can't compile its subject fails there")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

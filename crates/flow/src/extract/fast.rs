@@ -121,7 +121,7 @@ fn guess(bytes: &[u8; 42]) -> usize {
     // As `class` does, without swapping the bytes twice.
     let kind = u32::from(u16::from_le_bytes([bytes[12], bytes[13]]));
     let class = (kind.wrapping_mul(SPREAD) >> 29) as usize;
-    class * PROTOCOLS | usize::from(bytes[PLACES[class] as usize]) % PROTOCOLS
+    (class * PROTOCOLS) | (usize::from(bytes[PLACES[class] as usize]) % PROTOCOLS)
 }
 
 /// Extracts a frame that came with plain metadata.
