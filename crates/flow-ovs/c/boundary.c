@@ -138,7 +138,7 @@ _Static_assert(offsetof(struct dp_packet, l2_5_ofs) == offsetof(struct dp_packet
 enum { RINGWAY_IPV4 = 1, RINGWAY_IPV6 = 2, RINGWAY_TCP = 4, RINGWAY_UDP = 8, RINGWAY_SCTP = 16 };
 
 extern struct ringway_extraction
-ringway_flow_extract(const void *data, size_t size, const struct pkt_metadata *, struct miniflow *,
+ringway_flow_extract(const struct pkt_metadata *, struct miniflow *, const void *data, size_t size,
                      uint32_t vlan_limit, uint32_t packet_type);
 #ifdef __SSE4_2__
 #define RINGWAY_HASH(NAME) NAME##_crc32c
@@ -171,17 +171,27 @@ write_calls(void)
 #endif
 
 #if RINGWAY_OVS_VERSION >= 306
+/* What 'dp_packet_l4_proto_set_tcp()' and its like do with the bits of the packet, by Rust's set of protocols. A table,
+ * since a branch on what a packet is can't be foreseen. */
+#define TCP_UDP_SCTP(SET, TCP, UDP, SCTP) \
+    ((SET) & RINGWAY_TCP ? (TCP) : (SET) & RINGWAY_UDP ? (UDP) : (SET) & RINGWAY_SCTP ? (SCTP) : 0)
+#define CHANGE(SET) { \
+    ~(uint32_t) TCP_UDP_SCTP(SET, DP_PACKET_OL_L4_PROTO_UDP, DP_PACKET_OL_L4_PROTO_TCP, 0), \
+    TCP_UDP_SCTP(SET, DP_PACKET_OL_L4_PROTO_TCP, DP_PACKET_OL_L4_PROTO_UDP, DP_PACKET_OL_L4_PROTO_MASK) \
+}
+#define FOUR(SET) CHANGE(SET), CHANGE((SET) + 1), CHANGE((SET) + 2), CHANGE((SET) + 3)
+enum { RINGWAY_PROTOCOL_SETS = 32 };
+static const struct { uint32_t keep, give; } changes[RINGWAY_PROTOCOL_SETS] = {
+    FOUR(0), FOUR(4), FOUR(8), FOUR(12), FOUR(16), FOUR(20), FOUR(24), FOUR(28)
+};
+_Static_assert(sizeof(((struct dp_packet *) 0)->offloads) == 4, "offload bits");
+
 /* Marks what the checksum bits of the packet are about. */
 static inline void
 set_offloads(struct dp_packet *packet, uint8_t protocols, bool tunnel OVS_UNUSED)
 {
-    if (protocols & RINGWAY_TCP) {
-        dp_packet_l4_proto_set_tcp(packet);
-    } else if (protocols & RINGWAY_UDP) {
-        dp_packet_l4_proto_set_udp(packet);
-    } else if (protocols & RINGWAY_SCTP) {
-        dp_packet_l4_proto_set_sctp(packet);
-    }
+    unsigned int set = protocols % RINGWAY_PROTOCOL_SETS;
+    packet->offloads = (packet->offloads & changes[set].keep) | changes[set].give;
 }
 #elif RINGWAY_OVS_VERSION >= 305
 /* Asks for the checksums that a sender may leave to the NIC. */
@@ -243,20 +253,20 @@ is_tunnel(struct dp_packet *packet OVS_UNUSED)
 #endif
 }
 
-/* The packet's first byte. A packet without memory has none; then the size is 0 and any pointer will do, but the
- * Rust half wants one. */
+/* The packet's first byte. A packet without memory has none: then its offset is UINT16_MAX and its size 0, and any
+ * address will do that isn't null, which the Rust half wants; so that case needs no branch. */
 static inline const void *
 packet_data(const struct dp_packet *packet)
 {
-    if (OVS_UNLIKELY(__packet_data(packet) == UINT16_MAX)) {
-        return "";
-    }
-    return (const char *) dp_packet_base(packet) + __packet_data(packet);
+    return (const void *) ((uintptr_t) dp_packet_base(packet) + __packet_data(packet));
 }
 
 static void __attribute__((noinline, cold))
 set_hash(struct dp_packet *packet, struct ringway_extraction found)
 {
+    if (!(found.protocols & (RINGWAY_TCP | RINGWAY_UDP))) {
+        return;
+    }
     dp_packet_set_rss_hash(packet, RINGWAY_HASH(ringway_flow_rss_hash)(packet_data(packet), dp_packet_size(packet),
                                                                        found));
 }
@@ -267,8 +277,8 @@ ringway_ovs_miniflow_extract(struct dp_packet *packet, struct miniflow *dst)
 #ifdef RINGWAY_COUNT_CALLS
     __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
 #endif
-    struct ringway_extraction found = ringway_flow_extract(packet_data(packet), dp_packet_size(packet),
-                                                           &packet->md, dst, (uint32_t) flow_vlan_limit,
+    struct ringway_extraction found = ringway_flow_extract(&packet->md, dst, packet_data(packet),
+                                                           dp_packet_size(packet), (uint32_t) flow_vlan_limit,
                                                            (OVS_FORCE uint32_t) packet->packet_type);
     bool tunnel = is_tunnel(packet);
 
@@ -281,8 +291,9 @@ ringway_ovs_miniflow_extract(struct dp_packet *packet, struct miniflow *dst)
     }
 #endif
     set_offloads(packet, found.protocols, tunnel);
-    /* Last, so that nothing has to be kept over the call. */
-    if (found.protocols & (RINGWAY_TCP | RINGWAY_UDP) && OVS_UNLIKELY(!dp_packet_rss_valid(packet))) {
+    /* Last, so that nothing has to be kept over the call. Who has no hash is asked first: that is the same for all
+     * packets of a port, and so foreseen. */
+    if (OVS_UNLIKELY(!dp_packet_rss_valid(packet))) {
         set_hash(packet, found);
     }
 }

@@ -25,14 +25,16 @@ unsafe fn packet<'a>(data: *const u8, size: usize) -> &'a [u8] {
 
 /// Extraction, all but what needs `struct dp_packet`.
 ///
+/// The arguments stand so that `flow` stays where `miniflow_extract()` got it, and the rest where the parser wants it.
+///
 /// # Safety
 /// See the contract of the module.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ringway_flow_extract(
-    data: *const u8,
-    size: usize,
     metadata: *const Metadata,
     flow: *mut Miniflow<Target>,
+    data: *const u8,
+    size: usize,
     vlan_limit: u32,
     packet_type: u32,
 ) -> Extraction {

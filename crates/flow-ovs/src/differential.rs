@@ -9,10 +9,12 @@ mod case;
 mod compare;
 mod metadata;
 mod mutate;
+mod named;
 mod oracle;
 mod random;
 pub mod speed;
 
 pub use case::Case;
 pub use compare::{Comparison, Difference, OVER_READ, compare, compare_expanded};
+pub use named::Named;
 pub use oracle::{sizes_agree, target_version};

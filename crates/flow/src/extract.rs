@@ -1,8 +1,8 @@
 //! Extraction: packet bytes and metadata to a miniflow.
 //!
 //! Two paths give the same result. The fast one (`fast`) takes what most packets are: nothing in the metadata
-//! but the input port; Ethernet, up to two VLAN tags, IPv4 or IPv6 without options, TCP or UDP, not a fragment.
-//! It checks lengths once and writes words to fixed places. The general one (`general` and below) takes
+//! but the input port; Ethernet, up to two VLAN tags, IPv4 or IPv6, TCP or UDP, not a fragment; ARP, MPLS, neighbour
+//! discovery. It checks lengths once and writes words to fixed places. The general one (`general` and below) takes
 //! everything, and is the description of the behaviour that one should read first.
 //!
 //! Neither has a panic in it: every access is to an array of known size that a length check gave out.
@@ -10,6 +10,7 @@
 mod fast;
 mod general;
 mod icmpv6;
+mod internet;
 mod ipv6;
 mod metadata;
 mod network;
@@ -36,10 +37,10 @@ pub fn extract<L: Layout>(
     vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
 ) -> Extraction {
-    if metadata.is_plain() && packet_type == PacketType::ETHERNET {
-        fast::extract(packet, metadata, flow, vlan_limit)
+    if metadata.is_plain(packet_type) {
+        fast::extract(metadata, flow, packet, vlan_limit)
     } else {
-        general::extract(packet, metadata, flow, vlan_limit, packet_type)
+        general::extract(metadata, flow, packet, vlan_limit, packet_type)
     }
 }
 
@@ -70,5 +71,5 @@ pub fn extract_by_general_path<L: Layout>(
     vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
 ) -> Extraction {
-    general::extract(packet, metadata, flow, vlan_limit, packet_type)
+    general::extract(metadata, flow, packet, vlan_limit, packet_type)
 }

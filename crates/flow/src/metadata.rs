@@ -247,14 +247,16 @@ impl Metadata {
         self.in_port
     }
 
-    /// Whether there is nothing beside the datapath hash and the input port: the usual case.
+    /// Whether there is nothing beside the datapath hash and the input port, and the packet is an Ethernet frame: the
+    /// usual case.
     #[inline(always)]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.tunnel.destination_bits()
-            | self.priority_and_mark
-            | u64::from(self.recirculation)
-            | u64::from(self.ct_state)
-            == 0
+    pub(crate) fn is_plain(&self, packet_type: PacketType) -> bool {
+        packet_type == PacketType::ETHERNET
+            && self.tunnel.destination_bits()
+                | self.priority_and_mark
+                | u64::from(self.recirculation)
+                | u64::from(self.ct_state)
+                == 0
     }
 }
 

@@ -250,3 +250,56 @@ fn it_prints_as_the_tools_of_open_vswitch_do() {
          tcp(src=49153,dst=443),tcp_flags(psh|ack)"
     ));
 }
+
+#[test]
+fn arp_operation_255_prints_as_open_vswitch_prints_it() {
+    let mut packet = Kind::Arp.packet(0);
+    packet[20..22].copy_from_slice(&[0, 255]);
+    let key = FlowKey::<V3_7>::of_frame(&packet);
+    assert!(key.ofctl().to_string().contains("arp_op=255"), "{}", key.ofctl());
+    assert!(key.dpctl().to_string().contains("op=65535"), "{}", key.dpctl());
+}
+
+/// A later IPv6 fragment with `payload` behind its fragment header.
+fn later_fragment(payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60, 0, 0, 0];
+    packet.extend([0, 8 + payload.len() as u8, 44, 64]);
+    packet.extend([0xfe; 32]);
+    packet.extend([58, 0, 0, 8, 0, 0, 0, 1]);
+    packet.extend_from_slice(payload);
+    packet
+}
+
+fn original_ports_of_later_fragment<L: Layout>(payload: &[u8]) -> Option<u64> {
+    let tuple = ConnectionTuple::V6 {
+        source: Ipv6Addr::LOCALHOST,
+        destination: Ipv6Addr::LOCALHOST,
+        source_port: 128,
+        destination_port: 0,
+        protocol: 58,
+    };
+    let connection = Connection { state: 0x22, zone: 0, mark: 0, label: 0, tuple: Some(tuple) };
+    let metadata = Metadata::new(1).with_connection(&connection);
+    let mut flow = Miniflow::<L>::new();
+    // Exactly as many bytes as there are: one more read is a panic here, and there would be none in C.
+    let packet = later_fragment(payload).into_boxed_slice();
+    let found = extract(&packet, PacketType::ETHERNET, &metadata, VlanLimit::NONE, &mut flow);
+    assert_eq!(found.outcome(), Ok(()));
+    flow.words().find(|&(index, _)| index == ringway_flow::At::<L>::TRANSPORT).map(|(_, word)| word)
+}
+
+#[test]
+fn a_later_fragment_of_a_tracked_icmpv6_connection_is_read_no_further_than_it_goes() {
+    let ports = u64::from_ne_bytes([0, 0, 0, 0, 0, 128, 0, 0]);
+    // Too short to look like neighbour discovery: the original ports are there.
+    for payload in [&[][..], &[135], &[136]] {
+        assert_eq!(original_ports_of_later_fragment::<V3_7>(payload), Some(ports), "{payload:?}");
+        assert_eq!(original_ports_of_later_fragment::<V3_5>(payload), Some(ports), "{payload:?}");
+        assert_eq!(original_ports_of_later_fragment::<V3_1>(payload), None, "{payload:?}");
+    }
+    for (payload, expected) in
+        [([135, 0], None), ([136, 0], None), ([135, 1], Some(ports)), ([7, 7], Some(ports))]
+    {
+        assert_eq!(original_ports_of_later_fragment::<V3_7>(&payload), expected, "{payload:?}");
+    }
+}

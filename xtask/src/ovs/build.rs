@@ -20,6 +20,11 @@ pub(super) fn library(switch: &Switch) -> Result<PathBuf> {
     Ok(cargo(switch, "library", &["--features", "count-calls", "--lib"])?.join("libringway_flow_ovs.so"))
 }
 
+/// The library to preload as it is meant to be used, without a counter.
+pub(super) fn plain_library(switch: &Switch) -> Result<PathBuf> {
+    Ok(cargo(switch, "plain", &["--lib"])?.join("libringway_flow_ovs.so"))
+}
+
 /// Runs cargo with a target folder of its own for each switch and use, and gives the folder that holds the result.
 fn cargo(switch: &Switch, purpose: &str, arguments: &[&str]) -> Result<PathBuf> {
     let root = crate::workspace()?;

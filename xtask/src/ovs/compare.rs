@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 use super::source::Switch;
 use crate::cache::{self, Cache};
@@ -19,7 +20,8 @@ pub(super) struct Run {
 
 /// Compares; a difference is an error that shows the case.
 ///
-/// How far a seed has come is kept in the cache, by version, so that a long run can be interrupted.
+/// How far a seed has come is kept in the cache, so that a long run can be interrupted: by version, and by what the
+/// program is, since what another parser has passed proves nothing of this one.
 pub(super) fn run(cache: &Cache, switch: &Switch, program: &Path, run: &Run) -> Result<()> {
     let mut command = Command::new(program);
     super::with_libraries(&mut command, switch);
@@ -27,7 +29,9 @@ pub(super) fn run(cache: &Cache, switch: &Switch, program: &Path, run: &Run) -> 
     if !run.from_start {
         let folder = cache.path("ovs/compared");
         cache::create_folder(&folder)?;
-        command.arg("--state").arg(folder.join(format!("{}-{:x}", switch.version, run.seed)));
+        let bytes = std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+        let digest: String = Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        command.arg("--state").arg(folder.join(format!("{}-{:x}-{digest}", switch.version, run.seed)));
     }
     let said = tool::timed("compared with the C", || tool::output_of(&mut command))?;
     said.lines().for_each(|line| println!("      {line}"));

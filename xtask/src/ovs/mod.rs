@@ -4,8 +4,10 @@
 //! `ringway-flow-ovs` against it, compare the two packet by packet, and, with `--full`, run Open vSwitch's own tests
 //! with ours in place, count instructions, and pass traffic through a live switch.
 
+mod af_xdp;
 mod build;
 mod compare;
+mod layout;
 mod live;
 mod source;
 mod speed;
@@ -31,21 +33,27 @@ pub struct OvsArgs {
     /// What the random cases are made from; a run is kept by its seed and goes on where it ended
     #[arg(long, default_value_t = 0x0052_696e_6777_6179)]
     seed: u64,
-    /// Begin at the first case, whatever is kept
+    /// Begin at the first case, and run the tests with the C again, whatever is kept
     #[arg(long)]
     from_start: bool,
-    /// Also run all of Open vSwitch's own tests that are named for it, and everything below
+    /// Also do everything below
     #[arg(long)]
     full: bool,
     /// Also run the few of Open vSwitch's own tests that are about extraction itself
     #[arg(long)]
     tests: bool,
+    /// Also run all of Open vSwitch's own tests that are named for it, an hour on one processor
+    #[arg(long)]
+    suite: bool,
     /// Also count instructions per packet, beside the C (needs valgrind)
     #[arg(long)]
     speed: bool,
     /// Also pass traffic through a live switch between network namespaces (needs root)
     #[arg(long)]
     live: bool,
+    /// Also forward over AF_XDP with the C and with ours in turn, and compare packets per second (needs root)
+    #[arg(long)]
+    af_xdp: bool,
 }
 
 /// Does what the arguments ask for, on each release.
@@ -64,9 +72,11 @@ pub fn run(arguments: &OvsArgs) -> Result<ExitCode> {
             from_start: arguments.from_start,
         };
         compare::run(&cache, &switch, &comparison, &run)?;
-        if arguments.tests || arguments.full {
+        if arguments.tests || arguments.suite || arguments.full {
             let library = build::library(&switch)?;
-            suite::run(&switch, &library, arguments.full)?;
+            layout::run(&cache, &switch, &library)?;
+            let all = arguments.suite || arguments.full;
+            suite::run(&cache, &switch, &library, all, arguments.from_start)?;
         }
         if arguments.speed || arguments.full {
             speed::run(&switch, &comparison)?;
@@ -74,6 +84,9 @@ pub fn run(arguments: &OvsArgs) -> Result<ExitCode> {
         if arguments.live || arguments.full {
             let library = build::library(&switch)?;
             live::run(&switch, &library)?;
+        }
+        if arguments.af_xdp || arguments.full {
+            af_xdp::run(&cache, &switch)?;
         }
     }
     Ok(ExitCode::SUCCESS)

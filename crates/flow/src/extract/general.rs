@@ -94,9 +94,9 @@ impl Tracked<'_> {
 /// Extracts whatever it is, with whatever metadata.
 #[inline(never)]
 pub(super) fn extract<L: Layout>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
     vlan_limit: VlanLimit,
     packet_type: PacketType,
 ) -> Extraction {
@@ -118,9 +118,9 @@ pub(super) fn extract<L: Layout>(
 /// Extracts an Ethernet frame of any shape that came with plain metadata.
 #[inline(never)]
 pub(super) fn frame<L: Layout>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
     vlan_limit: VlanLimit,
 ) -> Extraction {
     let [input, kind, room @ ..] = &mut flow.values;

@@ -1,5 +1,5 @@
 //! The code for the usual shapes: Ethernet, `TAGS` VLAN tags, IPv4 or IPv6 without options, TCP or UDP; and without
-//! tags ARP and up to three MPLS labels.
+//! tags ARP and up to three MPLS labels. `internet` goes on with what is longer.
 //!
 //! Each function looks at the packet through one array of `SIZE` bytes, the headers of the shape, that a single
 //! length check gave out; tests what is left to test; and only then writes, to fixed places. When a test fails it
@@ -18,27 +18,39 @@ const TAG_PRESENT: u32 = u32::from_ne_bytes([0, 0, 0x10, 0]);
 /// Source and type in the second of the Ethernet words, without what follows them in the packet.
 const SOURCE_AND_TYPE: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
 /// TCP bytes 12 and 13 without the data offset.
-const TCP_FLAGS: u16 = u16::from_ne_bytes([0x0f, 0xff]);
+pub(super) const TCP_FLAGS: u16 = u16::from_ne_bytes([0x0f, 0xff]);
 const TYPE_IPV4: u16 = u16::from_ne_bytes([0x08, 0x00]);
-const TYPE_IPV6: u16 = u16::from_ne_bytes([0x86, 0xdd]);
+pub(super) const TYPE_IPV6: u16 = u16::from_ne_bytes([0x86, 0xdd]);
+const TYPE_ARP: u16 = u16::from_ne_bytes([0x08, 0x06]);
+const TYPE_MPLS: u16 = u16::from_ne_bytes([0x88, 0x47]);
 
+/// Ethernet type, and for IPv4 the header's length.
+const TYPE_AND_HEADER_LENGTH: u32 = u32::from_ne_bytes([0xff, 0xff, 0x0f, 0]);
+const IPV4: u32 = u32::from_ne_bytes([0x08, 0x00, 0x05, 0]);
+/// IPv4 bytes 6 to 9: fragment bits (without "don't fragment") and protocol, without the time to live.
+const FRAGMENT_AND_PROTOCOL: u32 = u32::from_ne_bytes([0x3f, 0xff, 0, 0xff]);
+const WHOLE_TCP: u32 = u32::from_ne_bytes([0, 0, 0, 6]);
+const WHOLE_UDP: u32 = u32::from_ne_bytes([0, 0, 0, 17]);
+
+/// Makes the function of a shape from one that gives nothing where the frame hasn't that shape.
 macro_rules! shape {
     ($(#[$doc:meta])* $name:ident, $whole:ident) => {
         $(#[$doc])*
         #[inline(never)]
         pub(super) fn $name<L: Layout, const TAGS: usize, const SIZE: usize>(
-            packet: &[u8],
             metadata: &Metadata,
             flow: &mut Miniflow<L>,
+            packet: &[u8],
             vlan_limit: VlanLimit,
         ) -> Extraction {
-            match $whole::<L, TAGS, SIZE>(packet, metadata, flow) {
+            match $whole::<L, TAGS, SIZE>(metadata, flow, packet) {
                 Some(extraction) => extraction,
-                None => general::frame(packet, metadata, flow, vlan_limit),
+                None => general::frame(metadata, flow, packet, vlan_limit),
             }
         }
     };
 }
+pub(super) use shape;
 
 shape! {
     /// UDP over IPv4.
@@ -59,17 +71,19 @@ shape! {
 
 #[inline(always)]
 fn whole_udp_ipv4<L: Layout, const TAGS: usize, const SIZE: usize>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
 ) -> Option<Extraction> {
     let bytes = packet.first_chunk::<SIZE>()?;
     let ip = 14 + 4 * TAGS;
-    let total = number(bytes, ip + 2);
-    let padding = padding(packet, ip, total)?;
-    if total < 28 {
+    if half(bytes, ip - 2) & TYPE_AND_HEADER_LENGTH != IPV4
+        || half(bytes, ip + 6) & FRAGMENT_AND_PROTOCOL != WHOLE_UDP
+    {
         return None;
     }
+    let total = number(bytes, ip + 2);
+    let padding = padding(packet, ip, total, 28)?;
     start::<L, TAGS, SIZE>(bytes, TYPE_IPV4, metadata, flow);
     let [addresses, network, transport] = last::<L, TAGS, 3>(flow)?;
     *addresses = word(bytes, ip + 12);
@@ -81,14 +95,19 @@ fn whole_udp_ipv4<L: Layout, const TAGS: usize, const SIZE: usize>(
 
 #[inline(always)]
 fn whole_tcp_ipv4<L: Layout, const TAGS: usize, const SIZE: usize>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
 ) -> Option<Extraction> {
     let bytes = packet.first_chunk::<SIZE>()?;
     let ip = 14 + 4 * TAGS;
+    if half(bytes, ip - 2) & TYPE_AND_HEADER_LENGTH != IPV4
+        || half(bytes, ip + 6) & FRAGMENT_AND_PROTOCOL != WHOLE_TCP
+    {
+        return None;
+    }
     let total = number(bytes, ip + 2);
-    let padding = padding(packet, ip, total)?;
+    let padding = padding(packet, ip, total, 0)?;
     let header = tcp_header(bytes, ip + 20)?;
     if total < header.wrapping_add(20) {
         return None;
@@ -105,20 +124,20 @@ fn whole_tcp_ipv4<L: Layout, const TAGS: usize, const SIZE: usize>(
 
 #[inline(always)]
 fn whole_udp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
 ) -> Option<Extraction> {
     let bytes = packet.first_chunk::<SIZE>()?;
     let ip = 14 + 4 * TAGS;
-    let payload = number(bytes, ip + 4);
-    let padding = padding(packet, ip + 40, payload)?;
-    if payload < 8 {
+    if quarter(bytes, ip - 2) != TYPE_IPV6 || bytes.get(ip + 6) != Some(&17) {
         return None;
     }
+    let payload = number(bytes, ip + 4);
+    let padding = padding(packet, ip + 40, payload, 8)?;
     start::<L, TAGS, SIZE>(bytes, TYPE_IPV6, metadata, flow);
     let [a, b, c, d, network, transport] = last::<L, TAGS, 6>(flow)?;
-    [*a, *b, *c, *d] = [8, 16, 24, 32].map(|at| word(bytes, ip + at));
+    [*a, *b, *c, *d] = addresses_ipv6(bytes, ip);
     *network = network_ipv6(bytes, ip);
     *transport = pair(half(bytes, ip + 40), 0);
     flow.map = union(common::<L, TAGS>(), union(bits(At::<L>::IPV6, 4), ends_in_ports::<L>()));
@@ -127,21 +146,24 @@ fn whole_udp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
 
 #[inline(always)]
 fn whole_tcp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
 ) -> Option<Extraction> {
     let bytes = packet.first_chunk::<SIZE>()?;
     let ip = 14 + 4 * TAGS;
+    if quarter(bytes, ip - 2) != TYPE_IPV6 || bytes.get(ip + 6) != Some(&6) {
+        return None;
+    }
     let payload = number(bytes, ip + 4);
-    let padding = padding(packet, ip + 40, payload)?;
+    let padding = padding(packet, ip + 40, payload, 0)?;
     let header = tcp_header(bytes, ip + 40)?;
     if payload < header {
         return None;
     }
     start::<L, TAGS, SIZE>(bytes, TYPE_IPV6, metadata, flow);
     let [a, b, c, d, network, flags, transport] = last::<L, TAGS, 7>(flow)?;
-    [*a, *b, *c, *d] = [8, 16, 24, 32].map(|at| word(bytes, ip + at));
+    [*a, *b, *c, *d] = addresses_ipv6(bytes, ip);
     *network = network_ipv6(bytes, ip);
     *flags = pair(0, quarters(quarter(bytes, ip + 52) & TCP_FLAGS, 0));
     *transport = pair(half(bytes, ip + 40), 0);
@@ -152,24 +174,24 @@ fn whole_tcp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
 /// ARP for IPv4 over Ethernet, without tags.
 #[inline(never)]
 pub(super) fn arp<L: Layout>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
     vlan_limit: VlanLimit,
 ) -> Extraction {
-    match whole_arp(packet, metadata, flow) {
+    match whole_arp(metadata, flow, packet) {
         Some(extraction) => extraction,
-        None => general::frame(packet, metadata, flow, vlan_limit),
+        None => general::frame(metadata, flow, packet, vlan_limit),
     }
 }
 
 #[inline(always)]
-fn whole_arp<L: Layout>(packet: &[u8], metadata: &Metadata, flow: &mut Miniflow<L>) -> Option<Extraction> {
+fn whole_arp<L: Layout>(metadata: &Metadata, flow: &mut Miniflow<L>, packet: &[u8]) -> Option<Extraction> {
     // Hardware Ethernet, protocol IPv4, lengths 6 and 4, an operation under 256.
     const USUAL: u64 = u64::from_ne_bytes([0, 1, 8, 0, 6, 4, 0, 0]);
     const WITHOUT_OPERATION: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
     let bytes = packet.first_chunk::<42>()?;
-    if word(bytes, 14) & WITHOUT_OPERATION != USUAL {
+    if quarter(bytes, 12) != TYPE_ARP || word(bytes, 14) & WITHOUT_OPERATION != USUAL {
         return None;
     }
     start::<L, 0, 42>(bytes, 0, metadata, flow);
@@ -191,37 +213,45 @@ fn whole_arp<L: Layout>(packet: &[u8], metadata: &Metadata, flow: &mut Miniflow<
 /// MPLS whose label stack ends within three labels, without tags.
 #[inline(never)]
 pub(super) fn mpls<L: Layout>(
-    packet: &[u8],
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
+    packet: &[u8],
     vlan_limit: VlanLimit,
 ) -> Extraction {
-    match whole_mpls(packet, metadata, flow) {
+    match whole_mpls(metadata, flow, packet) {
         Some(extraction) => extraction,
-        None => general::frame(packet, metadata, flow, vlan_limit),
+        None => general::frame(metadata, flow, packet, vlan_limit),
     }
 }
 
 #[inline(always)]
-fn whole_mpls<L: Layout>(packet: &[u8], metadata: &Metadata, flow: &mut Miniflow<L>) -> Option<Extraction> {
+fn whole_mpls<L: Layout>(metadata: &Metadata, flow: &mut Miniflow<L>, packet: &[u8]) -> Option<Extraction> {
     let bytes = packet.first_chunk::<26>()?;
+    if quarter(bytes, 12) != TYPE_MPLS {
+        return None;
+    }
+    // A bit of a label is set on the last of the stack.
+    let last_of_stack = [bytes[16] & 1, bytes[20] & 1, bytes[24] & 1];
+    if last_of_stack == [0; 3] {
+        return None;
+    }
     start::<L, 0, 26>(bytes, 0, metadata, flow);
     let [first, second] = last::<L, 0, 2>(flow)?;
-    let common = common::<L, 0>();
-    // Bit 8 of a label is set on the last of the stack.
-    let (end, words) = if bytes[16] & 1 != 0 {
-        *first = pair(half(bytes, 14), 0);
-        (18, bits(At::<L>::MPLS, 1))
-    } else if bytes[20] & 1 != 0 {
-        *first = word(bytes, 14);
-        (22, bits(At::<L>::MPLS, 1))
-    } else if bytes[24] & 1 != 0 {
-        *first = word(bytes, 14);
-        *second = pair(half(bytes, 22), 0);
-        (26, bits(At::<L>::MPLS, 2))
+    // How many labels there are can't be foreseen, so nothing branches on it. The second word is written in any case;
+    // where it isn't present, nobody looks.
+    let [one, two, _] = last_of_stack.map(u64::from);
+    let both = u64::from(u32::MAX).wrapping_mul(one ^ 1);
+    *first = word(bytes, 14) & pair(u32::MAX, both as u32);
+    *second = pair(half(bytes, 22), 0);
+    let words = if one | two != 0 { bits(At::<L>::MPLS, 1) } else { bits(At::<L>::MPLS, 2) };
+    let end = if one != 0 {
+        18
+    } else if two != 0 {
+        22
     } else {
-        return None;
+        26
     };
+    let common = common::<L, 0>();
     flow.map = union(common, words);
     let mut found = Found::NOTHING;
     found.layers.mpls = 14;
@@ -229,13 +259,17 @@ fn whole_mpls<L: Layout>(packet: &[u8], metadata: &Metadata, flow: &mut Miniflow
     Some(found.finish())
 }
 
-/// What follows the `length` bytes that start at `from`; `None` if it would be less than nothing or more than a
-/// padding can be.
+/// What follows the `length` bytes that start at `from`; `None` if it would be less than nothing, or if the length is
+/// under `least`.
+///
+/// One comparison does for both: what is under `least` wraps to more than any packet here has (see
+/// [`LONGEST`](super::fast::LONGEST)).
 #[inline(always)]
-fn padding(packet: &[u8], from: usize, length: usize) -> Option<usize> {
-    // Less than nothing wraps to something huge.
-    let padding = packet.len().wrapping_sub(from).wrapping_sub(length);
-    if padding > 0xffff { None } else { Some(padding) }
+pub(super) fn padding(packet: &[u8], from: usize, length: usize, least: usize) -> Option<usize> {
+    let surplus = (length as u16).wrapping_sub(least as u16);
+    let room = packet.len().wrapping_sub(from).wrapping_sub(least) as isize;
+    let padding = room.wrapping_sub(surplus as isize);
+    usize::try_from(padding).ok()
 }
 
 /// The length of the TCP header at `at`, if it is one that TCP can have.
@@ -246,15 +280,19 @@ fn tcp_header<const SIZE: usize>(bytes: &[u8; SIZE], at: usize) -> Option<usize>
 }
 
 /// Type of service, time to live and protocol; no label, no fragment.
+///
+/// Each is read with what lies behind it, which is then cut off: so the compiler doesn't take it out of the words that
+/// were tested before and keep those in registers, of which there are none to spare.
 #[inline(always)]
 fn network_ipv4<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
-    let service = bytes.get(ip + 1).copied().unwrap_or(0);
-    pair(0, quarters(u16::from_ne_bytes([0, service]), quarter(bytes, ip + 8)))
+    let [service, _] = quarter(bytes, ip + 1).to_ne_bytes();
+    let [time_to_live, protocol, ..] = half(bytes, ip + 8).to_ne_bytes();
+    u64::from_ne_bytes([0, 0, 0, 0, 0, service, time_to_live, protocol])
 }
 
 /// Label, traffic class, hop limit and protocol; no fragment.
 #[inline(always)]
-fn network_ipv6<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
+pub(super) fn network_ipv6<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
     let first = half(bytes, ip);
     let service = (u32::from_be(first) >> 20) as u8;
     let label = first & u32::from_ne_bytes([0, 0x0f, 0xff, 0xff]);
@@ -263,9 +301,16 @@ fn network_ipv6<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
     pair(label, quarters(u16::from_ne_bytes([0, service]), limits))
 }
 
+/// Source and destination.
+#[inline(always)]
+pub(super) fn addresses_ipv6<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> [u64; 4] {
+    // Written out: the closure of a `map` isn't always inlined, and then there is an addition that can overflow.
+    [word(bytes, ip + 8), word(bytes, ip + 16), word(bytes, ip + 24), word(bytes, ip + 32)]
+}
+
 /// Metadata, Ethernet and tags: the words that every shape starts with.
 #[inline(always)]
-fn start<L: Layout, const TAGS: usize, const SIZE: usize>(
+pub(super) fn start<L: Layout, const TAGS: usize, const SIZE: usize>(
     bytes: &[u8; SIZE],
     ethernet_type: u16,
     metadata: &Metadata,
@@ -288,14 +333,16 @@ fn start<L: Layout, const TAGS: usize, const SIZE: usize>(
 
 /// The words after those of `start`.
 #[inline(always)]
-fn last<L: Layout, const TAGS: usize, const N: usize>(flow: &mut Miniflow<L>) -> Option<&mut [u64; N]> {
+pub(super) fn last<L: Layout, const TAGS: usize, const N: usize>(
+    flow: &mut Miniflow<L>,
+) -> Option<&mut [u64; N]> {
     let before = if TAGS == 0 { 4 } else { 5 };
     flow.values.get_mut(before..)?.first_chunk_mut::<N>()
 }
 
 /// The map of what `start` writes.
 #[inline(always)]
-const fn common<L: Layout, const TAGS: usize>() -> [u64; 2] {
+pub(super) const fn common<L: Layout, const TAGS: usize>() -> [u64; 2] {
     let map = union(bits(At::<L>::INPUT, 1), bits(At::<L>::PACKET_TYPE, 1));
     let map = union(map, bits(At::<L>::ETHERNET, 2));
     if TAGS == 0 { map } else { union(map, bits(At::<L>::VLANS, 1)) }
@@ -303,18 +350,18 @@ const fn common<L: Layout, const TAGS: usize>() -> [u64; 2] {
 
 /// The map of network and ports.
 #[inline(always)]
-const fn ends_in_ports<L: Layout>() -> [u64; 2] {
+pub(super) const fn ends_in_ports<L: Layout>() -> [u64; 2] {
     union(bits(At::<L>::NETWORK, 1), bits(At::<L>::TRANSPORT, 1))
 }
 
 /// The map of network, TCP flags and ports.
 #[inline(always)]
-const fn ends_in_tcp<L: Layout>() -> [u64; 2] {
+pub(super) const fn ends_in_tcp<L: Layout>() -> [u64; 2] {
     union(ends_in_ports::<L>(), bits(At::<L>::TCP_FLAGS, 1))
 }
 
 #[inline(always)]
-fn done(padding: usize, network: usize, transport: usize, protocols: Protocols) -> Extraction {
+pub(super) fn done(padding: usize, network: usize, transport: usize, protocols: Protocols) -> Extraction {
     let mut found = Found::NOTHING;
     found.layers.padding = padding as u16;
     found.layers.network = network as u16;

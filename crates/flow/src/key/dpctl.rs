@@ -189,7 +189,9 @@ fn network<L: Layout>(key: &FlowKey<L>, list: &mut List<'_, '_>) -> fmt::Result 
         }
         0x0806 | 0x8035 => {
             list.put(format_args!("arp(sip={},tip={}", key.ipv4_source(), key.ipv4_destination()))?;
-            list.put(format_args!("op={protocol},sha={},tha={})", key.arp_source(), key.arp_target()))
+            // In a flow an operation has eight bits; the datapath's key has all of them set for 255.
+            let operation = if protocol == u8::MAX { u16::MAX } else { u16::from(protocol) };
+            list.put(format_args!("op={operation},sha={},tha={})", key.arp_source(), key.arp_target()))
         }
         0x8847 | 0x8848 => mpls(key, list),
         0x894f => {

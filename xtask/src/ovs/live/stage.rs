@@ -1,7 +1,7 @@
 //! The stage of the live test: namespaces, virtual cables, and the switch's two daemons.
 //!
-//! Three namespaces with names of this process's own; the switch runs in one of them, so that nothing outside is
-//! touched. Closing ends the daemons by their process handles and removes the namespaces.
+//! Namespaces with names of this process's own; the switch runs in one of them, so that nothing outside is touched.
+//! Closing ends the daemons by their process handles and removes the namespaces.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -24,16 +24,20 @@ const BUSYBOX: Set<'static> = Set {
     at_least: "1:1.35",
 };
 
-pub(super) struct Stage {
+pub(in crate::ovs) struct Stage {
     switch: Switch,
-    library: PathBuf,
+    library: Option<PathBuf>,
     busybox: PathBuf,
     folder: PathBuf,
     daemons: Vec<Child>,
 }
 
 impl Stage {
-    pub(super) fn open(cache: &Cache, switch: &Switch, library: &Path) -> Result<Stage> {
+    /// A stage for a switch, with `library` preloaded or as it is.
+    pub(in crate::ovs) fn open(cache: &Cache, switch: &Switch, library: Option<&Path>) -> Result<Stage> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("a live switch needs root, for its network namespaces: run this with sudo");
+        }
         tool::find("ip", "iproute2")?;
         let unpacked = debian::obtain(cache, &BUSYBOX, false)?;
         let busybox = unpacked.file(&["usr/bin/busybox", "bin/busybox"])?;
@@ -42,7 +46,7 @@ impl Stage {
         cache::create_folder(&folder)?;
         Ok(Stage {
             switch: switch.clone(),
-            library: library.to_owned(),
+            library: library.map(Path::to_owned),
             busybox,
             folder,
             daemons: Vec::new(),
@@ -54,7 +58,7 @@ impl Stage {
         format!("ringway-{}-{which}", std::process::id())
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(in crate::ovs) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
@@ -66,9 +70,24 @@ impl Stage {
         command
     }
 
+    /// The switch's namespace, with a cable whose two ends are `loop0` and `loop1`.
+    pub(in crate::ovs) fn lay_cable(&self) -> Result<()> {
+        self.ip(&["netns", "add", &self.namespace('s')])?;
+        for arguments in [
+            "link set lo up",
+            "link add loop0 type veth peer name loop1",
+            "link set loop0 up",
+            "link set loop1 up",
+        ] {
+            self.ip_in('s', arguments)?;
+        }
+        Ok(())
+    }
+
     /// Namespaces, cables, daemons, bridges.
     pub(super) fn start(&mut self) -> Result<()> {
-        for which in ['a', 'b', 's'] {
+        self.lay_cable()?;
+        for which in ['a', 'b'] {
             self.ip(&["netns", "add", &self.namespace(which)])?;
             self.ip_in(which, "link set lo up")?;
         }
@@ -84,10 +103,7 @@ impl Stage {
             self.ip_in(which, "link set e0 up")?;
             self.ip_in('s', &format!("link set {outer} up"))?;
         }
-        self.ip_in('s', "link add loop0 type veth peer name loop1")?;
-        self.ip_in('s', "link set loop0 up")?;
-        self.ip_in('s', "link set loop1 up")?;
-        self.daemons()?;
+        self.database()?;
         // Segments and checksums that the senders leave to their "NIC" are then the switch's to make.
         self.vsctl("--no-wait set open_vswitch . other_config:userspace-tso-enable=true")?;
         self.vswitchd()?;
@@ -103,7 +119,7 @@ impl Stage {
     }
 
     /// The database and its server.
-    fn daemons(&mut self) -> Result<()> {
+    pub(in crate::ovs) fn database(&mut self) -> Result<()> {
         let schema = self.switch.source.join("vswitchd/vswitch.ovsschema");
         let mut create = self.program("ovsdb/ovsdb-tool");
         tool::output_of(create.arg("create").arg(self.file("conf.db")).arg(schema))?;
@@ -120,15 +136,21 @@ impl Stage {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        self.vsctl("--no-wait init")
+        self.vsctl("--no-wait init").map(drop)
     }
 
-    /// The switch itself, ours preloaded.
-    fn vswitchd(&mut self) -> Result<()> {
+    /// The switch itself.
+    pub(in crate::ovs) fn vswitchd(&mut self) -> Result<()> {
         let mut vswitchd = self.program("vswitchd/ovs-vswitchd");
         vswitchd.arg(format!("unix:{}", self.file("db.sock").display()));
         vswitchd.arg(format!("--unixctl={}", self.file("switch.ctl").display())).arg("--disable-system");
-        vswitchd.env("LD_PRELOAD", &self.library).env("RINGWAY_FLOW_CALLS", self.file("calls"));
+        if let Some(library) = &self.library {
+            vswitchd.env("LD_PRELOAD", library).env("RINGWAY_FLOW_CALLS", self.file("calls"));
+        }
+        // Where the AF_XDP library has its programs, and that it is to attach them as they are.
+        vswitchd
+            .env("LIBXDP_OBJECT_PATH", self.switch.libraries.join("bpf"))
+            .env("LIBXDP_SKIP_DISPATCHER", "1");
         let child = self.spawn(vswitchd, "switch.log")?;
         self.daemons.push(child);
         Ok(())
@@ -167,13 +189,44 @@ impl Stage {
         command
     }
 
-    fn vsctl(&self, arguments: &str) -> Result<()> {
+    /// Changes or asks the database: words without blanks in them.
+    pub(in crate::ovs) fn vsctl(&self, arguments: &str) -> Result<String> {
         let mut command = self.program("utilities/ovs-vsctl");
         command.arg(format!("--db=unix:{}", self.file("db.sock").display())).arg("--timeout=60");
-        tool::output_of(command.args(arguments.split(' '))).map(drop)
+        tool::output_of(command.args(arguments.split(' ')))
     }
 
-    pub(super) fn rule(&self, bridge: &str, rule: &str) -> Result<()> {
+    /// Asks the running switch.
+    pub(in crate::ovs) fn appctl(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.program("utilities/ovs-appctl");
+        command.args(["--timeout=60", "-t"]).arg(self.file("switch.ctl"));
+        tool::output_of(command.args(arguments))
+    }
+
+    /// Nanoseconds that the switch's threads of that name have had a processor.
+    pub(in crate::ovs) fn processor_time(&self, thread: &str) -> Result<u64> {
+        let switch = self.daemons.last().context("no switch runs")?;
+        let mut sum = 0;
+        // `ip netns exec` becomes the program that it runs: the process is the switch.
+        for task in fs::read_dir(format!("/proc/{}/task", switch.id()))? {
+            let task = task?.path();
+            if fs::read_to_string(task.join("comm"))?.starts_with(thread) {
+                let text = fs::read_to_string(task.join("schedstat"))?;
+                let time = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+                sum += time.with_context(|| format!("no time in {}", task.display()))?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Has the switch send a packet out.
+    pub(in crate::ovs) fn packet_out(&self, bridge: &str, what: &str) -> Result<()> {
+        let mut command = self.program("utilities/ovs-ofctl");
+        command.args(["-O", "OpenFlow13", "--names", "packet-out"]).arg(self.management(bridge)).arg(what);
+        tool::output_of(&mut command).map(drop)
+    }
+
+    pub(in crate::ovs) fn rule(&self, bridge: &str, rule: &str) -> Result<()> {
         let mut command = self.program("utilities/ovs-ofctl");
         command.args(["-O", "OpenFlow13", "--names", "add-flow"]).arg(self.management(bridge)).arg(rule);
         tool::output_of(&mut command).map(drop)
@@ -196,18 +249,16 @@ impl Stage {
     }
 
     /// The end of the switch's log.
-    pub(super) fn last_words(&self) -> String {
+    pub(in crate::ovs) fn last_words(&self) -> String {
         let text =
             ["server.log", "switch.log"].map(|log| fs::read_to_string(self.file(log)).unwrap_or_default());
         tool::last_lines(&text.join("\n"), 20)
     }
 
     /// Ends the daemons and removes the namespaces. What could not be removed is the error.
-    pub(super) fn close(&mut self) -> Result<()> {
+    pub(in crate::ovs) fn close(&mut self) -> Result<()> {
         // The switch writes its number of calls when it is told to end.
-        let mut leave = self.program("utilities/ovs-appctl");
-        leave.args(["--timeout=30", "-t"]).arg(self.file("switch.ctl")).arg("exit");
-        let told = tool::run(&mut leave).is_ok_and(|output| output.status.success());
+        let told = self.appctl(&["exit"]).is_ok();
         for (index, mut daemon) in std::mem::take(&mut self.daemons).into_iter().enumerate().rev() {
             if index == 0 || !told {
                 let _ = daemon.kill();
@@ -240,7 +291,7 @@ impl Drop for Stage {
 }
 
 /// The calls that came to ours, as it counted them.
-pub(super) fn calls(stage: &Stage) -> Result<u64> {
+pub(in crate::ovs) fn calls(stage: &Stage) -> Result<u64> {
     let text = fs::read_to_string(stage.file("calls")).context("ours wrote no number of calls")?;
     Ok(text.lines().filter_map(|line| line.parse::<u64>().ok()).sum())
 }
