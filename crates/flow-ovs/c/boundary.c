@@ -134,12 +134,16 @@ _Static_assert(offsetof(struct dp_packet, l2_5_ofs) == offsetof(struct dp_packet
                && offsetof(struct dp_packet, l3_ofs) == offsetof(struct dp_packet, l2_pad_size) + 4
                && offsetof(struct dp_packet, l4_ofs) == offsetof(struct dp_packet, l2_pad_size) + 6,
                "layer offsets");
+#if RINGWAY_OVS_VERSION >= 305
+_Static_assert(offsetof(struct dp_packet, inner_l4_ofs) == offsetof(struct dp_packet, inner_l3_ofs) + 2,
+               "layer offsets of an inner packet");
+#endif
 
 enum { RINGWAY_IPV4 = 1, RINGWAY_IPV6 = 2, RINGWAY_TCP = 4, RINGWAY_UDP = 8, RINGWAY_SCTP = 16 };
 
 extern struct ringway_extraction
-ringway_flow_extract(const struct pkt_metadata *, struct miniflow *, const void *data, size_t size,
-                     uint32_t vlan_limit, uint32_t packet_type);
+ringway_flow_extract(const struct pkt_metadata *, struct miniflow *, uint32_t vlan_limit, uint32_t packet_type,
+                     const void *data, size_t size);
 #ifdef __SSE4_2__
 #define RINGWAY_HASH(NAME) NAME##_crc32c
 #else
@@ -277,17 +281,16 @@ ringway_ovs_miniflow_extract(struct dp_packet *packet, struct miniflow *dst)
 #ifdef RINGWAY_COUNT_CALLS
     __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
 #endif
-    struct ringway_extraction found = ringway_flow_extract(&packet->md, dst, packet_data(packet),
-                                                           dp_packet_size(packet), (uint32_t) flow_vlan_limit,
-                                                           (OVS_FORCE uint32_t) packet->packet_type);
+    struct ringway_extraction found = ringway_flow_extract(&packet->md, dst, (uint32_t) flow_vlan_limit,
+                                                           (OVS_FORCE uint32_t) packet->packet_type,
+                                                           packet_data(packet), dp_packet_size(packet));
     bool tunnel = is_tunnel(packet);
 
     memcpy((char *) packet + offsetof(struct dp_packet, l2_pad_size), &found, 8);
 #if RINGWAY_OVS_VERSION >= 305
     /* The offsets of an inner packet are kept for the one that is just being sent into a tunnel. */
-    if (!tunnel) {
-        packet->inner_l3_ofs = UINT16_MAX;
-        packet->inner_l4_ofs = UINT16_MAX;
+    if (OVS_LIKELY(!tunnel)) {
+        memset((char *) packet + offsetof(struct dp_packet, inner_l3_ofs), 0xff, 4);
     }
 #endif
     set_offloads(packet, found.protocols, tunnel);

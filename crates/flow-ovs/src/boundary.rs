@@ -25,7 +25,8 @@ unsafe fn packet<'a>(data: *const u8, size: usize) -> &'a [u8] {
 
 /// Extraction, all but what needs `struct dp_packet`.
 ///
-/// The arguments stand so that `flow` stays where `miniflow_extract()` got it, and the rest where the parser wants it.
+/// The arguments stand so that `flow` stays where `miniflow_extract()` got it, and the rest where the parser wants it: the
+/// packet type, done with at once, where x86-64 has the number of bits to shift by.
 ///
 /// # Safety
 /// See the contract of the module.
@@ -33,10 +34,10 @@ unsafe fn packet<'a>(data: *const u8, size: usize) -> &'a [u8] {
 pub unsafe extern "C" fn ringway_flow_extract(
     metadata: *const Metadata,
     flow: *mut Miniflow<Target>,
-    data: *const u8,
-    size: usize,
     vlan_limit: u32,
     packet_type: u32,
+    data: *const u8,
+    size: usize,
 ) -> Extraction {
     // SAFETY: contract of the module, for all three. Metadata and Miniflow are made of integers only, and the
     // parser reads no word of the miniflow before it has written it, so it doesn't matter what they hold.

@@ -16,6 +16,7 @@ mod metadata;
 mod network;
 mod shapes;
 mod store;
+mod tagged;
 mod transport;
 
 use crate::layout::Layout;
@@ -40,7 +41,7 @@ pub fn extract<L: Layout>(
     if metadata.is_plain(packet_type) {
         fast::extract(metadata, flow, packet, vlan_limit)
     } else {
-        general::extract(metadata, flow, packet, vlan_limit, packet_type)
+        general::extract(metadata, flow, vlan_limit, packet_type, packet)
     }
 }
 
@@ -71,5 +72,5 @@ pub fn extract_by_general_path<L: Layout>(
     vlan_limit: VlanLimit,
     flow: &mut Miniflow<L>,
 ) -> Extraction {
-    general::extract(metadata, flow, packet, vlan_limit, packet_type)
+    general::extract(metadata, flow, vlan_limit, packet_type, packet)
 }

@@ -272,6 +272,24 @@ impl Extraction {
     }
 }
 
+impl Extraction {
+    /// With so much padding, where there was none. It must be less than 65,536: who asks has seen that the packet is.
+    #[inline(always)]
+    pub(crate) const fn with_padding(mut self, padding: usize) -> Extraction {
+        self.layers |= pair(quarters(1, 0), 0).wrapping_mul(padding as u64);
+        self
+    }
+
+    /// With UDP in place of TCP for 1, as it is for 0; without a branch.
+    #[inline(always)]
+    pub(crate) const fn with_udp_for_tcp(mut self, is_udp: u64) -> Extraction {
+        const DIFFERENCE: u8 = Protocols::UDP.0 - Protocols::TCP.0;
+        let difference = pair(quarters(u16::from_ne_bytes([DIFFERENCE, 0]), 0), 0);
+        self.status = self.status.wrapping_add(difference.wrapping_mul(is_udp));
+        self
+    }
+}
+
 impl Default for Extraction {
     /// Nothing found.
     fn default() -> Self {

@@ -10,8 +10,8 @@
 
 use core::marker::PhantomData;
 
-use super::{general, internet, shapes};
-use crate::bytes::number;
+use super::{general, internet, shapes, tagged};
+use crate::bytes::{quarter, word};
 use crate::layout::Layout;
 use crate::metadata::{Metadata, VlanLimit};
 use crate::miniflow::Miniflow;
@@ -21,10 +21,18 @@ use crate::outcome::Extraction;
 pub(super) const LONGEST: usize = 0xffff;
 
 /// Code for a shape; goes to the general path with what hasn't that shape.
-type Shape<L> = fn(&Metadata, &mut Miniflow<L>, &[u8], VlanLimit) -> Extraction;
+type Shape<L> = fn(&Metadata, &mut Miniflow<L>, VlanLimit, Place, &[u8]) -> Extraction;
 
-/// Multiplied by this, the Ethernet types of the classes below differ in their three highest bits.
-const SPREAD: u32 = 0x5891_921b;
+/// Where the byte was found that the guess was made from. Nobody has use of it: it only keeps the register taken that the
+/// processor shifts by, so that nothing else has to be moved out of that and back.
+#[derive(Clone, Copy)]
+pub(super) struct Place(#[allow(dead_code, reason = "see above")] u32);
+
+impl Place {
+    pub(super) const NONE: Place = Place(0);
+}
+
+const CLASSES: usize = 16;
 const IPV4: usize = class(0x0800);
 const IPV6: usize = class(0x86dd);
 const ARP: usize = class(0x0806);
@@ -32,96 +40,142 @@ const MPLS: usize = class(0x8847);
 const TAG: usize = class(0x8100);
 const SERVICE_TAG: usize = class(0x88a8);
 
+/// A hash of an Ethernet type, given by its two bytes, that is quickly had: its lower bits are the class.
+#[inline(always)]
+const fn hash([first, second]: [u8; 2]) -> u32 {
+    (first as u32).wrapping_add(second as u32)
+}
+
 /// The class of an Ethernet type.
 #[inline(always)]
 const fn class(ethernet_type: u16) -> usize {
-    ((ethernet_type.swap_bytes() as u32).wrapping_mul(SPREAD) >> 29) as usize
+    hash(ethernet_type.to_be_bytes()) as usize % CLASSES
 }
 
-/// Where the protocol's number lies. An enumeration, so that it is known to be within the bytes that are there.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Place {
-    /// Next header of IPv6.
-    NextHeader = 20,
-    /// Protocol of IPv4. In other classes all protocols have the same function.
-    Protocol = 23,
-}
+/// Where the bits lie that tell what comes next: how far behind the frame's 16th byte, less the four that `KEY` shifts
+/// them. Behind a tag they are four bits of the Ethernet type's first byte there, and one of its second.
+const PLACES: [(u16, u64); 4] = [
+    (0x0800, (23 - 16) * 8 - 4), // Protocol of IPv4.
+    (0x86dd, (20 - 16) * 8 - 4), // Next header of IPv6.
+    (0x8100, 0),
+    (0x88a8, 0),
+];
 
-const PLACES: [Place; 8] = {
-    let mut places = [Place::Protocol; 8];
-    places[IPV6] = Place::NextHeader;
-    places
+/// `PLACES` in one word: shifted by the hash of the Ethernet type, its six lower bits are the place. A table in memory
+/// would have to be waited for.
+const SHIFTS: u64 = {
+    let mut shifts = 0;
+    let mut at = 0;
+    while at < PLACES.len() {
+        let (ethernet_type, place) = PLACES[at];
+        shifts |= place << (hash(ethernet_type.to_be_bytes()) % 64);
+        at += 1;
+    }
+    shifts
 };
 
-/// The lower bits of a protocol's number: enough to tell those apart that there is code for.
-const PROTOCOLS: usize = 32;
+/// The five bits that are looked at, and 16 classes below: an index into a table.
+const KEY: usize = 0x1f0;
+const INDICES: usize = 512;
+
+/// The key of a protocol's number, of which the lower bits are enough to tell those apart that there is code for.
+const fn protocol(number: u8) -> usize {
+    (number as usize) << 4 & KEY
+}
+
+/// The key of the Ethernet type behind a tag.
+const fn behind(ethernet_type: u16) -> usize {
+    ethernet_type.swap_bytes() as usize & KEY
+}
 
 /// The functions for frames behind `TAGS` tags, by class and protocol.
 struct Table<L, const TAGS: usize>(PhantomData<L>);
 
-type Shapes<L> = [Shape<L>; 8 * PROTOCOLS];
+type Shapes<L> = [Shape<L>; INDICES];
 
-/// The table with `shape` for `protocol` of `class`.
-const fn with<L: Layout>(mut table: Shapes<L>, class: usize, protocol: u8, shape: Shape<L>) -> Shapes<L> {
-    table[class * PROTOCOLS + protocol as usize % PROTOCOLS] = shape;
+/// The table with `shape` for what has that key in the class.
+const fn with<L: Layout>(mut table: Shapes<L>, class: usize, key: usize, shape: Shape<L>) -> Shapes<L> {
+    table[key | class] = shape;
     table
 }
 
 /// The table with `shape` for the whole class.
 const fn with_all<L: Layout>(mut table: Shapes<L>, class: usize, shape: Shape<L>) -> Shapes<L> {
-    let mut protocol = 0;
-    while protocol < PROTOCOLS {
-        table[class * PROTOCOLS + protocol] = shape;
-        protocol += 1;
+    let mut at = class;
+    while at < INDICES {
+        table[at] = shape;
+        at += CLASSES;
     }
     table
 }
 
-/// The table with the Internet's protocols; the sizes are those of the headers of TCP and UDP over IPv4 and IPv6, and of
-/// neighbour discovery.
-macro_rules! internet {
-    ($tags:literal, [$udp4:literal, $tcp4:literal, $udp6:literal, $tcp6:literal, $discovery:literal]) => {{
-        let table = [general::frame::<L> as Shape<L>; 8 * PROTOCOLS];
-        let table = with(table, IPV4, 17, shapes::udp_ipv4::<L, $tags, $udp4>);
-        let table = with(table, IPV4, 6, shapes::tcp_ipv4::<L, $tags, $tcp4>);
-        let table = with(table, IPV6, 17, shapes::udp_ipv6::<L, $tags, $udp6>);
-        let table = with(table, IPV6, 6, shapes::tcp_ipv6::<L, $tags, $tcp6>);
-        let table = with(table, IPV6, 58, internet::discovery::<L, $tags, $discovery>);
-        let table = with(table, IPV6, 0, internet::extended::<L, $tags, $udp6>);
-        let table = with(table, IPV6, 43, internet::extended::<L, $tags, $udp6>);
-        let table = with(table, IPV6, 51, internet::extended::<L, $tags, $udp6>);
-        with(table, IPV6, 60, internet::extended::<L, $tags, $udp6>)
+/// The table with TCP and UDP; the sizes are those of the headers, over IPv4 and IPv6.
+macro_rules! ports {
+    ($table:ident, $tags:literal, [$udp4:literal, $tcp4:literal, $udp6:literal, $tcp6:literal]) => {{
+        let table = with($table, IPV4, protocol(17), shapes::udp_ipv4::<L, $tags, $udp4>);
+        let table = with(table, IPV4, protocol(6), shapes::tcp_ipv4::<L, $tags, $tcp4>);
+        let table = with(table, IPV6, protocol(17), shapes::udp_ipv6::<L, $tags, $udp6>);
+        with(table, IPV6, protocol(6), shapes::tcp_ipv6::<L, $tags, $tcp6>)
     }};
+}
+
+/// The table with what is longer over IPv6: neighbour discovery, with the size of its headers, and extension headers.
+macro_rules! internet {
+    ($table:ident, $tags:literal, [$udp6:literal, $discovery:literal]) => {{
+        let table = with($table, IPV6, protocol(58), internet::discovery::<L, $tags, $discovery>);
+        let table = with(table, IPV6, protocol(0), internet::extended::<L, $tags, $udp6>);
+        let table = with(table, IPV6, protocol(43), internet::extended::<L, $tags, $udp6>);
+        let table = with(table, IPV6, protocol(51), internet::extended::<L, $tags, $udp6>);
+        with(table, IPV6, protocol(60), internet::extended::<L, $tags, $udp6>)
+    }};
+}
+
+/// The table with the frames of one tag, by the Ethernet type behind it.
+const fn with_tagged<L: Layout>(table: Shapes<L>, class: usize) -> Shapes<L> {
+    let table = with_all(table, class, one_tag::<L>);
+    let table = with(table, class, behind(0x0800), tagged::ports_ipv4::<L>);
+    let table = with(table, class, behind(0x86dd), tagged::ports_ipv6::<L>);
+    with(table, class, behind(0x8100), before_two_tags::<L>)
 }
 
 impl<L: Layout> Table<L, 0> {
     const SHAPES: &'static Shapes<L> = &{
-        let table = internet!(0, [42, 54, 62, 74, 86]);
+        let table = [general::frame::<L> as Shape<L>; INDICES];
+        let table = ports!(table, 0, [42, 54, 62, 74]);
+        let table = internet!(table, 0, [62, 86]);
         let table = with_all(table, ARP, shapes::arp::<L>);
         let table = with_all(table, MPLS, shapes::mpls::<L>);
-        with_all(with_all(table, TAG, one_tag::<L>), SERVICE_TAG, one_tag::<L>)
+        with_tagged(with_tagged(table, TAG), SERVICE_TAG)
     };
 }
 
+// TCP and UDP don't come here.
 impl<L: Layout> Table<L, 1> {
     const SHAPES: &'static Shapes<L> = &{
-        let table = internet!(1, [46, 58, 66, 78, 90]);
+        let table = [general::frame::<L> as Shape<L>; INDICES];
+        let table = internet!(table, 1, [66, 90]);
         with_all(with_all(table, TAG, two_tags::<L>), SERVICE_TAG, two_tags::<L>)
     };
 }
 
 impl<L: Layout> Table<L, 2> {
-    const SHAPES: &'static Shapes<L> = &internet!(2, [50, 62, 70, 82, 94]);
+    const SHAPES: &'static Shapes<L> = &{
+        let table = [general::frame::<L> as Shape<L>; INDICES];
+        let table = ports!(table, 2, [50, 62, 70, 82]);
+        internet!(table, 2, [70, 94])
+    };
 }
 
 /// The place in a table. `bytes` are the frame's first less four bytes a tag, so that the Ethernet type is at 12.
+///
+/// The jump waits for this, and where it was foreseen wrongly everything behind it does. So it is made of two loads at
+/// fixed places and as little as can be behind them.
 #[inline(always)]
-fn guess(bytes: &[u8; 42]) -> usize {
-    // As `class` does, without swapping the bytes twice.
-    let kind = u32::from(u16::from_le_bytes([bytes[12], bytes[13]]));
-    let class = (kind.wrapping_mul(SPREAD) >> 29) as usize;
-    (class * PROTOCOLS) | (usize::from(bytes[PLACES[class] as usize]) % PROTOCOLS)
+fn guess(bytes: &[u8; 42]) -> (usize, Place) {
+    let hash = hash([bytes[12], bytes[13]]);
+    let place = SHIFTS.wrapping_shr(hash) as u32;
+    let key = u64::from_le(word(bytes, 16)).wrapping_shr(place);
+    (key as usize & KEY | hash as usize % CLASSES, Place(place))
 }
 
 /// Extracts a frame that came with plain metadata.
@@ -135,28 +189,48 @@ pub(super) fn extract<L: Layout>(
     // The shortest packet of all shapes.
     match packet.first_chunk::<42>() {
         Some(bytes) if packet.len() <= LONGEST => {
-            Table::<L, 0>::SHAPES[guess(bytes)](metadata, flow, packet, vlan_limit)
+            let (at, place) = guess(bytes);
+            Table::<L, 0>::SHAPES[at](metadata, flow, vlan_limit, place, packet)
         }
-        _ => general::frame(metadata, flow, packet, vlan_limit),
+        _ => general::frame(metadata, flow, vlan_limit, Place::NONE, packet),
     }
 }
 
-/// Behind one tag.
+/// Behind one tag, what isn't TCP or UDP.
 #[inline(never)]
-fn one_tag<L: Layout>(
+pub(super) fn one_tag<L: Layout>(
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
-    packet: &[u8],
     vlan_limit: VlanLimit,
+    _: Place,
+    packet: &[u8],
 ) -> Extraction {
     if let Some(bytes) = packet.first_chunk::<46>()
         && let Some((_, inner)) = bytes.split_last_chunk::<42>()
-        && is_tag(number(bytes, 12))
+        && is_tag(quarter(bytes, 12))
         && vlan_limit.tags() >= 1
     {
-        return Table::<L, 1>::SHAPES[guess(inner)](metadata, flow, packet, vlan_limit);
+        let (at, place) = guess(inner);
+        return Table::<L, 1>::SHAPES[at](metadata, flow, vlan_limit, place, packet);
     }
-    general::frame(metadata, flow, packet, vlan_limit)
+    general::frame(metadata, flow, vlan_limit, Place::NONE, packet)
+}
+
+/// What is probably two tags.
+#[inline(never)]
+fn before_two_tags<L: Layout>(
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+    vlan_limit: VlanLimit,
+    _: Place,
+    packet: &[u8],
+) -> Extraction {
+    match packet.first_chunk::<14>() {
+        Some(bytes) if is_tag(quarter(bytes, 12)) => {
+            two_tags(metadata, flow, vlan_limit, Place::NONE, packet)
+        }
+        _ => general::frame(metadata, flow, vlan_limit, Place::NONE, packet),
+    }
 }
 
 /// Behind one tag that has been seen to be one, and another.
@@ -164,22 +238,25 @@ fn one_tag<L: Layout>(
 fn two_tags<L: Layout>(
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
-    packet: &[u8],
     vlan_limit: VlanLimit,
+    _: Place,
+    packet: &[u8],
 ) -> Extraction {
     if let Some(bytes) = packet.first_chunk::<50>()
         && let Some((_, inner)) = bytes.split_last_chunk::<42>()
-        && is_tag(number(bytes, 16))
+        && is_tag(quarter(bytes, 16))
         && vlan_limit.tags() >= 2
     {
-        return Table::<L, 2>::SHAPES[guess(inner)](metadata, flow, packet, vlan_limit);
+        let (at, place) = guess(inner);
+        return Table::<L, 2>::SHAPES[at](metadata, flow, vlan_limit, place, packet);
     }
-    general::frame(metadata, flow, packet, vlan_limit)
+    general::frame(metadata, flow, vlan_limit, Place::NONE, packet)
 }
 
+/// Whether an Ethernet type, as it lies in memory, is a tag's.
 #[inline(always)]
-fn is_tag(kind: usize) -> bool {
-    kind == 0x8100 || kind == 0x88a8
+pub(super) fn is_tag(kind: u16) -> bool {
+    kind == u16::from_ne_bytes([0x81, 0x00]) || kind == u16::from_ne_bytes([0x88, 0xa8])
 }
 
 #[cfg(test)]
@@ -194,9 +271,19 @@ mod tests {
     }
 
     #[test]
-    fn no_two_protocols_of_ipv6_that_have_code_share_a_place() {
-        let mut places = [17u8, 6, 58, 0, 43, 51, 60].map(|protocol| protocol as usize % PROTOCOLS);
-        places.sort_unstable();
-        assert!(places.windows(2).all(|pair| pair[0] != pair[1]), "{places:?}");
+    fn the_places_of_protocols_come_out_of_one_word() {
+        for (ethernet_type, place) in PLACES {
+            assert_eq!(SHIFTS >> (hash(ethernet_type.to_be_bytes()) % 64) & 63, place, "{ethernet_type:04x}");
+        }
+    }
+
+    #[test]
+    fn no_two_keys_of_a_class_that_have_code_are_the_same() {
+        let mut keys = [17u8, 6, 58, 0, 43, 51, 60].map(protocol);
+        keys.sort_unstable();
+        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
+        let mut keys = [0x0800, 0x86dd, 0x8100].map(behind);
+        keys.sort_unstable();
+        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! `network` and `transport` go on. A header is taken off the front of what is left only when it is there in
 //! whole.
 
+use super::fast::Place;
 use super::store::Store;
 use super::{metadata, network};
 use crate::bytes::{half, pair, quarters, word};
@@ -96,9 +97,9 @@ impl Tracked<'_> {
 pub(super) fn extract<L: Layout>(
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
-    packet: &[u8],
     vlan_limit: VlanLimit,
     packet_type: PacketType,
+    packet: &[u8],
 ) -> Extraction {
     let (map, before, connection) = metadata::push::<L>(&mut flow.values, metadata, packet_type);
     let (front, room) = flow.values.split_at_mut(before.min(MAX_PACKET_WORDS));
@@ -120,8 +121,9 @@ pub(super) fn extract<L: Layout>(
 pub(super) fn frame<L: Layout>(
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
-    packet: &[u8],
     vlan_limit: VlanLimit,
+    _: Place,
+    packet: &[u8],
 ) -> Extraction {
     let [input, kind, room @ ..] = &mut flow.values;
     *input = pair(metadata.datapath_hash, metadata.in_port);

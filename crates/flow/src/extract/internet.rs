@@ -3,6 +3,7 @@
 //!
 //! In the manner of `shapes`: what doesn't fit goes to the general path, which starts over.
 
+use super::fast::Place;
 use super::general;
 use super::shapes::{
     TCP_FLAGS, TYPE_IPV6, addresses_ipv6, common, done, ends_in_ports, ends_in_tcp, last, network_ipv6,

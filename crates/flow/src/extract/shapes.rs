@@ -6,6 +6,7 @@
 //! jumps to the general path, which starts over. Fields are moved as they lie in memory, with masks made from
 //! bytes, so that nothing is swapped but lengths.
 
+use super::fast::Place;
 use super::general;
 use crate::bytes::{half, number, pair, quarter, quarters, word};
 use crate::layout::{At, Layout, bits, union};
@@ -19,14 +20,14 @@ const TAG_PRESENT: u32 = u32::from_ne_bytes([0, 0, 0x10, 0]);
 const SOURCE_AND_TYPE: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
 /// TCP bytes 12 and 13 without the data offset.
 pub(super) const TCP_FLAGS: u16 = u16::from_ne_bytes([0x0f, 0xff]);
-const TYPE_IPV4: u16 = u16::from_ne_bytes([0x08, 0x00]);
+pub(super) const TYPE_IPV4: u16 = u16::from_ne_bytes([0x08, 0x00]);
 pub(super) const TYPE_IPV6: u16 = u16::from_ne_bytes([0x86, 0xdd]);
 const TYPE_ARP: u16 = u16::from_ne_bytes([0x08, 0x06]);
 const TYPE_MPLS: u16 = u16::from_ne_bytes([0x88, 0x47]);
 
 /// Ethernet type, and for IPv4 the header's length.
-const TYPE_AND_HEADER_LENGTH: u32 = u32::from_ne_bytes([0xff, 0xff, 0x0f, 0]);
-const IPV4: u32 = u32::from_ne_bytes([0x08, 0x00, 0x05, 0]);
+pub(super) const TYPE_AND_HEADER_LENGTH: u32 = u32::from_ne_bytes([0xff, 0xff, 0x0f, 0]);
+pub(super) const IPV4: u32 = u32::from_ne_bytes([0x08, 0x00, 0x05, 0]);
 /// IPv4 bytes 6 to 9: fragment bits (without "don't fragment") and protocol, without the time to live.
 const FRAGMENT_AND_PROTOCOL: u32 = u32::from_ne_bytes([0x3f, 0xff, 0, 0xff]);
 const WHOLE_TCP: u32 = u32::from_ne_bytes([0, 0, 0, 6]);
@@ -40,12 +41,13 @@ macro_rules! shape {
         pub(super) fn $name<L: Layout, const TAGS: usize, const SIZE: usize>(
             metadata: &Metadata,
             flow: &mut Miniflow<L>,
-            packet: &[u8],
             vlan_limit: VlanLimit,
+            _: Place,
+            packet: &[u8],
         ) -> Extraction {
             match $whole::<L, TAGS, SIZE>(metadata, flow, packet) {
                 Some(extraction) => extraction,
-                None => general::frame(metadata, flow, packet, vlan_limit),
+                None => general::frame(metadata, flow, vlan_limit, Place::NONE, packet),
             }
         }
     };
@@ -108,8 +110,8 @@ fn whole_tcp_ipv4<L: Layout, const TAGS: usize, const SIZE: usize>(
     }
     let total = number(bytes, ip + 2);
     let padding = padding(packet, ip, total, 0)?;
-    let header = tcp_header(bytes, ip + 20)?;
-    if total < header.wrapping_add(20) {
+    let offset = u32::from(*bytes.get(ip + 32)?);
+    if offset < LEAST_OFFSET || !fits(offset, total.wrapping_sub(20)) {
         return None;
     }
     start::<L, TAGS, SIZE>(bytes, TYPE_IPV4, metadata, flow);
@@ -157,8 +159,8 @@ fn whole_tcp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
     }
     let payload = number(bytes, ip + 4);
     let padding = padding(packet, ip + 40, payload, 0)?;
-    let header = tcp_header(bytes, ip + 40)?;
-    if payload < header {
+    let offset = u32::from(*bytes.get(ip + 52)?);
+    if offset < LEAST_OFFSET || !fits(offset, payload) {
         return None;
     }
     start::<L, TAGS, SIZE>(bytes, TYPE_IPV6, metadata, flow);
@@ -176,12 +178,13 @@ fn whole_tcp_ipv6<L: Layout, const TAGS: usize, const SIZE: usize>(
 pub(super) fn arp<L: Layout>(
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
-    packet: &[u8],
     vlan_limit: VlanLimit,
+    _: Place,
+    packet: &[u8],
 ) -> Extraction {
     match whole_arp(metadata, flow, packet) {
         Some(extraction) => extraction,
-        None => general::frame(metadata, flow, packet, vlan_limit),
+        None => general::frame(metadata, flow, vlan_limit, Place::NONE, packet),
     }
 }
 
@@ -215,12 +218,13 @@ fn whole_arp<L: Layout>(metadata: &Metadata, flow: &mut Miniflow<L>, packet: &[u
 pub(super) fn mpls<L: Layout>(
     metadata: &Metadata,
     flow: &mut Miniflow<L>,
-    packet: &[u8],
     vlan_limit: VlanLimit,
+    _: Place,
+    packet: &[u8],
 ) -> Extraction {
     match whole_mpls(metadata, flow, packet) {
         Some(extraction) => extraction,
-        None => general::frame(metadata, flow, packet, vlan_limit),
+        None => general::frame(metadata, flow, vlan_limit, Place::NONE, packet),
     }
 }
 
@@ -272,11 +276,16 @@ pub(super) fn padding(packet: &[u8], from: usize, length: usize, least: usize) -
     usize::try_from(padding).ok()
 }
 
-/// The length of the TCP header at `at`, if it is one that TCP can have.
+/// The least that a TCP header's byte of the data offset can be: five, in its upper half.
+pub(super) const LEAST_OFFSET: u32 = 0x50;
+
+/// Whether a TCP header with this byte of its data offset fits in `length` bytes, which may be less than nothing.
+///
+/// The byte is four times the length, and has flags in its lower half. These are left in: so it may be said of a header
+/// that fits to the byte that it doesn't, and the general path sees that it does.
 #[inline(always)]
-fn tcp_header<const SIZE: usize>(bytes: &[u8; SIZE], at: usize) -> Option<usize> {
-    let length = usize::from(bytes.get(at + 12)? >> 4).wrapping_mul(4);
-    if length < 20 { None } else { Some(length) }
+pub(super) fn fits(offset: u32, length: usize) -> bool {
+    (length as i32).wrapping_mul(4) >= offset as i32
 }
 
 /// Type of service, time to live and protocol; no label, no fragment.
@@ -284,7 +293,7 @@ fn tcp_header<const SIZE: usize>(bytes: &[u8; SIZE], at: usize) -> Option<usize>
 /// Each is read with what lies behind it, which is then cut off: so the compiler doesn't take it out of the words that
 /// were tested before and keep those in registers, of which there are none to spare.
 #[inline(always)]
-fn network_ipv4<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
+pub(super) fn network_ipv4<const SIZE: usize>(bytes: &[u8; SIZE], ip: usize) -> u64 {
     let [service, _] = quarter(bytes, ip + 1).to_ne_bytes();
     let [time_to_live, protocol, ..] = half(bytes, ip + 8).to_ne_bytes();
     u64::from_ne_bytes([0, 0, 0, 0, 0, service, time_to_live, protocol])
@@ -363,9 +372,8 @@ pub(super) const fn ends_in_tcp<L: Layout>() -> [u64; 2] {
 #[inline(always)]
 pub(super) fn done(padding: usize, network: usize, transport: usize, protocols: Protocols) -> Extraction {
     let mut found = Found::NOTHING;
-    found.layers.padding = padding as u16;
     found.layers.network = network as u16;
     found.layers.transport = transport as u16;
     found.protocols = protocols;
-    found.finish()
+    found.finish().with_padding(padding)
 }
