@@ -175,7 +175,7 @@ fn guess(bytes: &[u8; 42]) -> (usize, Place) {
     let hash = hash([bytes[12], bytes[13]]);
     let place = SHIFTS.wrapping_shr(hash) as u32;
     let key = u64::from_le(word(bytes, 16)).wrapping_shr(place);
-    (key as usize & KEY | hash as usize % CLASSES, Place(place))
+    ((key as usize & KEY) | (hash as usize % CLASSES), Place(place))
 }
 
 /// Extracts a frame that came with plain metadata.
