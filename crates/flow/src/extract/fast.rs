@@ -1,10 +1,10 @@
 //! The fast path: guesses which of the usual shapes a frame has, and goes to the code for that.
 //!
 //! In a mix of packets, what costs most is not instructions but branches that can't be foreseen. So the guess has none:
-//! the Ethernet type is hashed to one of eight classes, and that with the protocol number is an index into a table of
-//! functions. Whatever is guessed, the function
-//! checks that the frame has its shape, by tests that then hardly ever fail, and else goes to the general path. A tag
-//! takes a second guess behind it.
+//! the Ethernet type is hashed to one of sixteen classes, and that with the protocol's number, or with the Ethernet type
+//! behind a tag, is an index into a table of functions. Whatever is guessed, the function checks that the frame has its
+//! shape, by tests that then hardly ever fail, and else goes to the general path. A second tag, or behind a tag something
+//! else than TCP and UDP, takes a second guess.
 //!
 //! All the functions take the same arguments, so that going there is a jump.
 
