@@ -183,9 +183,8 @@ fn remember(
     user: Option<&User>,
     companion_of: &[Address],
 ) -> Record {
-    // On vfio-pci, or on the way there when an earlier binding was killed.
-    let reserved = function.driver_override.as_deref() == Some(VFIO_DRIVER);
-    let ours = function.on_vfio() || (function.driver.is_none() && reserved);
+    // On vfio-pci, or on the way there when an earlier binding was killed: perhaps before it could reserve the function.
+    let ours = function.on_vfio() || function.driver.is_none();
     let earlier = ours.then(|| Record::load(kernel.sysfs(), function.address)).flatten();
     let now = || Record {
         driver: function.driver.clone().filter(|driver| driver != VFIO_DRIVER),

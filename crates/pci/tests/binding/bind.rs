@@ -262,6 +262,44 @@ fn a_killed_binding_is_put_right_by_unbind() {
 }
 
 #[test]
+fn a_killed_binding_that_is_done_again_still_knows_what_was_there_before() {
+    for request in requests() {
+        let mut number = 0;
+        loop {
+            let fake = Fake::new();
+            fake.with_module("vfio-pci");
+            fake.with_module("vfio_iommu_type1");
+            fake.put("run/ringway/.keep", "");
+            fake.put("etc/security/limits.d/.keep", "");
+            fake.attach("0000:04:00.1", "ixgbe");
+            // A driver that would get its functions by no other way than by name.
+            for address in ["0000:03:00.0", "0000:03:00.1", "0000:04:00.0", "0000:04:00.1"] {
+                fake.put(&format!("sys/devices/pci0000:00/{address}/driver_override"), "ixgbe\n");
+            }
+            let before = fake.snapshot();
+            fake.fail_at(number, Failure::Killed);
+            let killed = bind(&fake, &request);
+            let writes = fake.writes();
+            fake.heal();
+            // By address, as an interface is gone by then.
+            let mut again = request.clone();
+            again.functions.iter_mut().filter(|name| *name == "eth0").for_each(|name| *name = "03:00.0".to_owned());
+            bind(&fake, &again).unwrap();
+            let unbind = UnbindRequest { persist: true, ..UnbindRequest::default() };
+            plan_unbind(&fake, &unbind).unwrap().carry_out(&fake).unwrap();
+            fake.set_limits(100, "8388608", "8388608");
+            fake.assert_as(&before, &format!("killed at write {number} of {request:?}"));
+            if writes <= number {
+                killed.unwrap();
+                break;
+            }
+            number += 1;
+        }
+        assert!(number >= 4, "only {number} writes for {request:?}");
+    }
+}
+
+#[test]
 fn binding_what_is_bound_changes_only_what_differs_and_keeps_what_was_remembered() {
     let fake = Fake::new();
     bind(&fake, &for_ada(&["03:00.0"])).unwrap();
