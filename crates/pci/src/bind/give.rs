@@ -176,19 +176,10 @@ fn forget(kernel: &dyn Kernel, request: &UnbindRequest, function: &FunctionInfo,
 fn forget_limits(kernel: &dyn Kernel, functions: &[FunctionInfo], plan: &mut Plan) {
     let sysfs = kernel.sysfs();
     let going: Vec<Address> = functions.iter().map(|function| function.address).collect();
-    let (ended, staying): (Vec<Address>, Vec<Address>) =
-        persist::ruled(sysfs).into_iter().partition(|address| going.contains(address));
-    let users = |addresses: &[Address]| -> Vec<u32> {
-        addresses.iter().filter_map(|address| persist::record(sysfs, *address)?.user).collect()
-    };
-    let mut over = users(&ended);
-    over.sort_unstable();
-    over.dedup();
-    let needed = users(&staying);
-    for user in over.into_iter().filter(|user| !needed.contains(user)) {
-        let path = persist::limits_path(user);
-        if sysfs.exists(&path) {
-            plan.steps.push(Step::RemoveFile { path });
-        }
+    let staying = persist::ruled(sysfs).into_iter().filter(|address| !going.contains(address));
+    let needed: Vec<u32> = staying.filter_map(|address| persist::record(sysfs, address)?.user).collect();
+    // A function may have changed hands since its first user's file was written: all that nothing needs go.
+    for user in persist::limited(sysfs).into_iter().filter(|user| !needed.contains(user)) {
+        plan.steps.push(Step::RemoveFile { path: persist::limits_path(user) });
     }
 }

@@ -99,7 +99,7 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
             });
         }
         if request.persist {
-            let contents = persist::limits(user, request.memlock);
+            let contents = persist::limits(user, persist::lasting(kernel.sysfs(), user.id, request.memlock));
             plan.steps.push(Step::WriteFile { path: persist::limits_path(user.id), contents });
         }
         let raise = memlock::plan(kernel, user, request.memlock, request.persist);

@@ -400,6 +400,23 @@ fn a_lasting_binding_writes_a_rule_for_each_function_and_a_limit_for_the_user() 
 }
 
 #[test]
+fn a_lasting_limit_is_never_lowered_by_a_later_binding() {
+    let fake = Fake::new();
+    let limits = |fake: &Fake| fake.read("etc/security/limits.d/90-ringway-1000.conf").unwrap();
+    let request = |name, memlock| BindRequest { persist: true, memlock, ..for_ada(&[name]) };
+    bind(&fake, &request("03:00.0", Some(4 << 30))).unwrap();
+    bind(&fake, &request("03:00.1", Some(1 << 30))).unwrap();
+    assert!(limits(&fake).ends_with("\nada - memlock 4194304\n"), "{}", limits(&fake));
+    bind(&fake, &request("03:00.1", None)).unwrap();
+    bind(&fake, &request("03:00.1", Some(1 << 30))).unwrap();
+    assert!(limits(&fake).ends_with("\nada - memlock unlimited\n"), "{}", limits(&fake));
+    // What isn't a limit is no reason to fail, or to be kept.
+    fake.put("etc/security/limits.d/90-ringway-1000.conf", "ada - memlock much\n");
+    bind(&fake, &request("03:00.1", Some(1 << 30))).unwrap();
+    assert!(limits(&fake).ends_with("\nada - memlock 1048576\n"), "{}", limits(&fake));
+}
+
+#[test]
 fn for_root_nothing_is_given_away_and_no_limit_is_touched() {
     let fake = Fake::new();
     for user in [None, Some("root".to_owned()), Some("0".to_owned())] {

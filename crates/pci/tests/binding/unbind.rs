@@ -236,6 +236,18 @@ fn a_reservation_that_was_there_before_comes_back() {
 }
 
 #[test]
+fn the_limits_file_of_a_user_who_has_nothing_left_goes_with_the_last_function() {
+    let fake = Fake::new();
+    bind(&fake, &BindRequest { persist: true, ..for_ada(&["03:00.0"]) }).unwrap();
+    let bob = BindRequest { persist: true, user: Some("1001".to_owned()), ..for_ada(&["03:00.0"]) };
+    bind(&fake, &bob).unwrap();
+    unbind(&fake, &UnbindRequest { persist: true, ..request(&["03:00.0"]) }).unwrap();
+    for user in [1000, 1001] {
+        assert_eq!(fake.read(&format!("etc/security/limits.d/90-ringway-{user}.conf")), None, "{user}");
+    }
+}
+
+#[test]
 fn a_lasting_binding_is_known_after_a_reboot_and_ends_when_told() {
     let fake = Fake::new();
     bind(&fake, &BindRequest { persist: true, ..for_ada(&["03:00.0", "03:00.1"]) }).unwrap();
