@@ -169,6 +169,14 @@ pub enum Error {
         /// What was given.
         name: String,
     },
+    /// Nothing that a function could be given back to.
+    #[error(
+        "'{name}' is no driver to give a function back to: write the name of one of the kernel's, such as ixgbe"
+    )]
+    BadDriver {
+        /// What was given.
+        name: String,
+    },
     /// Udev isn't there to bring the binding back.
     #[error("there is no udev on this machine ({} is missing), so nothing would bind after a reboot: leave out --persist", path.display())]
     NoUdev {

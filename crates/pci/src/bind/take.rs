@@ -112,7 +112,7 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
 }
 
 /// The functions that were named, each once.
-pub(super) fn named_functions(kernel: &dyn Kernel, names: &[String]) -> Result<Vec<FunctionInfo>> {
+fn named_functions(kernel: &dyn Kernel, names: &[String]) -> Result<Vec<FunctionInfo>> {
     if names.is_empty() {
         return Err(Error::NothingNamed);
     }
@@ -156,7 +156,7 @@ fn taken_functions(
     Ok(taken)
 }
 
-pub(super) fn find_user(kernel: &dyn Kernel, name: &str) -> Result<User> {
+fn find_user(kernel: &dyn Kernel, name: &str) -> Result<User> {
     kernel.find_user(name).ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
 }
 

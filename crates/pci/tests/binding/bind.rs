@@ -283,7 +283,11 @@ fn a_killed_binding_that_is_done_again_still_knows_what_was_there_before() {
             fake.heal();
             // By address, as an interface is gone by then.
             let mut again = request.clone();
-            again.functions.iter_mut().filter(|name| *name == "eth0").for_each(|name| *name = "03:00.0".to_owned());
+            again
+                .functions
+                .iter_mut()
+                .filter(|name| *name == "eth0")
+                .for_each(|name| *name = "03:00.0".to_owned());
             bind(&fake, &again).unwrap();
             let unbind = UnbindRequest { persist: true, ..UnbindRequest::default() };
             plan_unbind(&fake, &unbind).unwrap().carry_out(&fake).unwrap();

@@ -67,7 +67,7 @@ impl Fake {
         }
     }
 
-    pub(super) fn detach(&self, address: &str) {
+    pub fn detach(&self, address: &str) {
         let driver = self.driver(address).unwrap();
         let folder = self.path_of(address);
         fs::remove_file(folder.join("driver")).unwrap();

@@ -186,6 +186,19 @@ impl Fake {
         self.remove(&format!("sys/bus/pci/drivers/{driver}"));
     }
 
+    /// Takes a card out of the machine.
+    pub fn take_out(&self, address: &str) {
+        if self.driver(address).is_some() {
+            self.detach(address);
+        }
+        let group = self.sysfs.link_name(format!("/sys/bus/pci/devices/{address}/iommu_group"));
+        if let Some(group) = group {
+            self.remove(&format!("sys/kernel/iommu_groups/{group}/devices/{address}"));
+        }
+        self.remove(&format!("sys/bus/pci/devices/{address}"));
+        self.remove(&format!("sys/devices/pci0000:00/{address}"));
+    }
+
     pub fn process(&self, id: u32, name: &str, parent: u32, user: u32) {
         self.process_with_rights(id, name, parent, user, user);
     }
