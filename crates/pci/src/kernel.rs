@@ -243,9 +243,11 @@ impl Kernel for HostKernel {
             return Some(user);
         }
         // A directory service may know more; getent asks whatever the machine is set up to ask.
-        let answer = Command::new("getent").args(["passwd", "--", who]).output().ok()?;
-        let listed = String::from_utf8_lossy(&answer.stdout);
-        let user = listed.lines().next().and_then(|line| User::from_passwd(line, who));
+        let answer = Command::new("getent").args(["passwd", "--", who]).output().ok();
+        let user = answer.and_then(|answer| {
+            let listed = String::from_utf8_lossy(&answer.stdout);
+            listed.lines().next().and_then(|line| User::from_passwd(line, who))
+        });
         // A number without a name is a user all the same.
         user.or_else(|| Some(User { id: who.parse().ok()?, name: None }))
     }

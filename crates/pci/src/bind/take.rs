@@ -157,7 +157,11 @@ fn taken_functions(
 }
 
 fn find_user(kernel: &dyn Kernel, name: &str) -> Result<User> {
-    kernel.find_user(name).ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
+    // The highest number is nobody's: to give something to it means to leave its owner as it is (chown(2)).
+    kernel
+        .find_user(name)
+        .filter(|user| user.id != u32::MAX)
+        .ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
 }
 
 /// vfio-pci, and the type 1 IOMMU back end where the kernel has it as a module: it is not everywhere loaded with it.

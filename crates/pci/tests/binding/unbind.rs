@@ -179,6 +179,16 @@ fn a_function_that_a_program_has_open_is_refused_and_the_program_named() {
 }
 
 #[test]
+fn a_name_that_a_process_chose_cannot_command_the_terminal() {
+    let fake = Fake::new();
+    bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    fake.process(4711, "\u{1b}[2J\u{7}ok", 100, 1000);
+    fake.link("proc/4711/fd/7", "/dev/vfio/12");
+    let error = unbind(&fake, &request(&["03:00.0"])).unwrap_err().to_string();
+    assert!(error.contains("process 4711 (?[2J?ok)"), "{error:?}");
+}
+
+#[test]
 fn a_function_that_was_never_taken_is_left_alone() {
     let fake = Fake::new();
     let error = unbind(&fake, &request(&["03:00.0"])).unwrap_err();
