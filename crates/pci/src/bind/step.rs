@@ -324,15 +324,23 @@ fn remember_interfaces(kernel: &dyn Kernel, journal: &mut Journal, function: &Fu
     journal.reverse(Step::Return { address: function.address, interfaces });
     let addresses = kernel.addresses().unwrap_or_default();
     let mut lost = Vec::new();
+    let again = |what: String| format!("What no undoing brings back: {what}");
     for name in &function.interfaces {
+        let upper = kernel.sysfs().interface(name, &addresses).upper;
+        if !upper.is_empty() {
+            lost.push(again(format!("{} on {name}; set {name} up there again", upper.join(", "))));
+        }
         let own = addresses.iter().filter(|(owner, _)| owner == name);
         let list: Vec<String> = own.map(|(_, address)| address.to_string()).collect();
         if !list.is_empty() {
-            lost.push(format!(
-                "What no undoing brings back: the addresses of {name} ({}) and its routes; set them again",
-                list.join(", ")
-            ));
+            let list = list.join(", ");
+            lost.push(again(format!("the addresses of {name} ({list}) and its routes; set them again")));
         }
+    }
+    let virtual_functions = kernel.sysfs().virtual_functions(function.address);
+    if virtual_functions > 0 {
+        let address = function.address;
+        lost.push(again(format!("{virtual_functions} virtual functions of {address}; begin them again")));
     }
     lost
 }

@@ -212,6 +212,21 @@ fn the_addresses_of_an_interface_taken_by_force_are_named_as_lost_when_it_comes_
 }
 
 #[test]
+fn a_bridge_and_virtual_functions_taken_by_force_are_named_as_lost() {
+    let fake = Fake::new();
+    fake.link("sys/class/net/eth0/master", "../../net/br0");
+    fake.put("sys/devices/pci0000:00/0000:03:00.0/sriov_numvfs", "4\n");
+    fake.vfio_refuses("0000:03:00.0");
+    let request = BindRequest { force: true, ..for_ada(&["03:00.0"]) };
+    let error = bind(&fake, &request).unwrap_err().to_string();
+    for lost in
+        ["br0 on eth0; set eth0 up there again", "4 virtual functions of 0000:03:00.0; begin them again"]
+    {
+        assert!(error.contains(&format!("What no undoing brings back: {lost}")), "{error}");
+    }
+}
+
+#[test]
 fn a_module_that_cannot_be_loaded_is_reported_in_modprobes_words() {
     let fake = Fake::new();
     let before = fake.snapshot();
