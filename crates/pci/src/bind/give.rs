@@ -3,6 +3,8 @@
 //! Contract: looks only. A function that a program has open is refused, as the kernel would wait for that program
 //! without end. A function left half-way by a killed `bind` is put right.
 
+use std::path::Path;
+
 use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -140,12 +142,17 @@ fn refuse_held(kernel: &dyn Kernel, function: &FunctionInfo) -> Result<()> {
     let Some(group) = kernel.sysfs().group_of(function)?.filter(|_| function.on_vfio()) else {
         return Ok(());
     };
-    let holders = kernel.sysfs().holders(&group.node());
-    if holders.is_empty() {
-        return Ok(());
+    // A program that goes by iommufd opens the function's own node, not the group's.
+    let own = kernel.sysfs().list(function.path().join("vfio-dev"));
+    let own = own.iter().map(|name| Path::new("/dev/vfio/devices").join(name));
+    for node in std::iter::once(group.node()).chain(own) {
+        let holders = kernel.sysfs().holders(&node);
+        if !holders.is_empty() {
+            let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+            return Err(Error::Held { address: function.address, node, holders: holders.join(", ") });
+        }
     }
-    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-    Err(Error::Held { address: function.address, node: group.node(), holders: holders.join(", ") })
+    Ok(())
 }
 
 /// Tells of functions that stay on vfio-pci but whose group is no longer viable once others of it have gone back.

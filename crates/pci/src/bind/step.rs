@@ -328,7 +328,7 @@ fn remember_interfaces(kernel: &dyn Kernel, journal: &mut Journal, function: &Fu
     for name in &function.interfaces {
         let upper = kernel.sysfs().interface(name, &addresses).upper;
         if !upper.is_empty() {
-            lost.push(again(format!("{} on {name}; set {name} up there again", upper.join(", "))));
+            lost.push(again(format!("{} on {name}; set that up again", upper.join(", "))));
         }
         let own = addresses.iter().filter(|(owner, _)| owner == name);
         let list: Vec<String> = own.map(|(_, address)| address.to_string()).collect();

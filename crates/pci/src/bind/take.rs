@@ -73,6 +73,14 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
         if request.persist {
             let contents = persist::rule(function, &record);
             plan.steps.push(Step::WriteFile { path: persist::rule_path(address), contents });
+        } else if let Some(lasting) = persist::record(kernel.sysfs(), address)
+            && lasting.user != record.user
+        {
+            let whose = lasting.user.map_or("root".to_owned(), |user| format!("user {user}"));
+            plan.notes.push(format!(
+                "{address} goes back to {whose} at the next boot, by {}: bind with --persist to change that",
+                persist::rule_path(address).display()
+            ));
         }
     }
     // The last first, so that an undoing gives the first back first, and interfaces get the names that the kernel gave

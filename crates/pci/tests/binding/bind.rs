@@ -219,9 +219,7 @@ fn a_bridge_and_virtual_functions_taken_by_force_are_named_as_lost() {
     fake.vfio_refuses("0000:03:00.0");
     let request = BindRequest { force: true, ..for_ada(&["03:00.0"]) };
     let error = bind(&fake, &request).unwrap_err().to_string();
-    for lost in
-        ["br0 on eth0; set eth0 up there again", "4 virtual functions of 0000:03:00.0; begin them again"]
-    {
+    for lost in ["br0 on eth0; set that up again", "4 virtual functions of 0000:03:00.0; begin them again"] {
         assert!(error.contains(&format!("What no undoing brings back: {lost}")), "{error}");
     }
 }
@@ -433,6 +431,23 @@ fn a_lasting_limit_is_never_lowered_by_a_later_binding() {
     fake.put("etc/security/limits.d/90-ringway-1000.conf", "ada - memlock much\n");
     bind(&fake, &request("03:00.1", Some(1 << 30))).unwrap();
     assert!(limits(&fake).ends_with("\nada - memlock 1048576\n"), "{}", limits(&fake));
+}
+
+#[test]
+fn a_rule_that_names_another_user_is_told() {
+    let fake = Fake::new();
+    bind(&fake, &BindRequest { persist: true, ..for_ada(&["03:00.0"]) }).unwrap();
+    let bob = BindRequest { user: Some("1001".to_owned()), ..for_ada(&["03:00.0"]) };
+    let told = |outcome: &Outcome| {
+        outcome.notes.iter().any(|note| {
+            note == "0000:03:00.0 goes back to user 1000 at the next boot, by \
+                     /etc/udev/rules.d/70-ringway-0000:03:00.0.rules: bind with --persist to change that"
+        })
+    };
+    let outcome = bind(&fake, &bob).unwrap();
+    assert!(told(&outcome), "{outcome:?}");
+    let outcome = bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    assert!(!told(&outcome), "{outcome:?}");
 }
 
 #[test]

@@ -179,6 +179,17 @@ fn a_function_that_a_program_has_open_is_refused_and_the_program_named() {
 }
 
 #[test]
+fn a_function_that_a_program_has_open_by_its_own_node_is_refused_too() {
+    let fake = Fake::new();
+    bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    fake.put("sys/devices/pci0000:00/0000:03:00.0/vfio-dev/vfio3/dev", "511:3\n");
+    fake.process(4711, "qemu", 100, 1000);
+    fake.link("proc/4711/fd/7", "/dev/vfio/devices/vfio3");
+    let error = unbind(&fake, &request(&["03:00.0"])).unwrap_err().to_string();
+    assert!(error.ends_with("process 4711 (qemu), through /dev/vfio/devices/vfio3: end it first"), "{error}");
+}
+
+#[test]
 fn a_name_that_a_process_chose_cannot_command_the_terminal() {
     let fake = Fake::new();
     bind(&fake, &for_ada(&["03:00.0"])).unwrap();
