@@ -42,7 +42,12 @@ pub fn plan_unbind(kernel: &dyn Kernel, request: &UnbindRequest) -> Result<Plan>
     for function in functions {
         refuse_held(kernel, function)?;
         // What came along with a NIC is for its own driver, whichever the NIC goes to.
-        let driver = request.driver.as_ref().filter(|_| given.named.contains(&function.address));
+        let own = if request.functions.is_empty() {
+            Record::load(kernel.sysfs(), function.address).is_none_or(|record| record.companion_of.is_empty())
+        } else {
+            given.named.contains(&function.address)
+        };
+        let driver = request.driver.as_ref().filter(|_| own);
         give(kernel, driver, function, &mut plan);
     }
     let gone = given.gone.iter();

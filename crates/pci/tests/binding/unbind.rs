@@ -248,11 +248,13 @@ fn another_driver_can_be_named() {
 
 #[test]
 fn a_driver_named_for_a_nic_is_not_for_what_came_along_with_it() {
-    let fake = Fake::new();
-    bind(&fake, &BindRequest { group: true, ..for_ada(&["04:00.0"]) }).unwrap();
-    unbind(&fake, &UnbindRequest { driver: Some("ixgbe".to_owned()), ..request(&["04:00.0"]) }).unwrap();
-    assert_eq!(fake.driver("0000:04:00.0").as_deref(), Some("ixgbe"));
-    assert_eq!(fake.driver("0000:04:00.2").as_deref(), Some("snd_hda_intel"));
+    for names in [&["04:00.0"][..], &[]] {
+        let fake = Fake::new();
+        bind(&fake, &BindRequest { group: true, ..for_ada(&["04:00.0"]) }).unwrap();
+        unbind(&fake, &UnbindRequest { driver: Some("ixgbe".to_owned()), ..request(names) }).unwrap();
+        assert_eq!(fake.driver("0000:04:00.0").as_deref(), Some("ixgbe"), "{names:?}");
+        assert_eq!(fake.driver("0000:04:00.2").as_deref(), Some("snd_hda_intel"), "{names:?}");
+    }
 }
 
 #[test]
