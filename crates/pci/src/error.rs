@@ -250,6 +250,18 @@ pub enum Error {
         /// The node.
         path: PathBuf,
     },
+    /// A signal came.
+    #[error("it was interrupted by a signal")]
+    Interrupted,
+    /// Somebody else changes bindings.
+    #[error(
+        "another `ringway bind` or `unbind` is at work and doesn't end, or can't be kept away ({source}): see `ps aux | grep bind`, \
+         and try again when it has ended"
+    )]
+    Locked {
+        /// The errno, or that time is up.
+        source: io::Error,
+    },
     /// A change to the machine was given up, and undone.
     #[error("{source}. {undone}")]
     Undone {

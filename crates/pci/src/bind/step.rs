@@ -124,8 +124,13 @@ impl Step {
             Self::Own { node, ownership, await_it } => {
                 let sysfs = kernel.sysfs();
                 if *await_it {
-                    if !kernel.wait_for(PATIENCE, &mut || sysfs.exists(node)) {
-                        return Err(Error::NoNode { path: node.clone() });
+                    kernel.wait_for(PATIENCE, &mut || sysfs.exists(node) || journal.interrupted(kernel));
+                    if !sysfs.exists(node) {
+                        return Err(if journal.interrupted(kernel) {
+                            Error::Interrupted
+                        } else {
+                            Error::NoNode { path: node.clone() }
+                        });
                     }
                     kernel.settle();
                 }

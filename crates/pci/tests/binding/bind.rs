@@ -108,6 +108,26 @@ fn whichever_write_fails_the_machine_is_as_before_and_the_error_says_what_was_un
 }
 
 #[test]
+fn a_signal_at_whichever_moment_leaves_the_machine_as_before() {
+    for request in requests() {
+        let mut number = 0;
+        loop {
+            let fake = Fake::new();
+            fake.set_up("eth0");
+            let before = fake.snapshot();
+            fake.interrupt_after(number);
+            let Err(error) = bind(&fake, &request) else { break };
+            let case = format!("after write {number} of {request:?}");
+            let text = error.to_string();
+            assert!(text.contains("interrupted by a signal"), "{case}: {text}");
+            fake.assert_as(&before, &format!("{case}: {text}"));
+            number += 1;
+        }
+        assert!(number >= 5, "only {number} writes for {request:?}");
+    }
+}
+
+#[test]
 fn whichever_write_fails_a_binding_that_was_to_change_hands_stays_with_its_user() {
     for failure in [Failure::Refused, Failure::LateError] {
         let mut number = 0;

@@ -173,6 +173,11 @@ impl Fake {
 }
 
 impl Kernel for Fake {
+    fn interrupted(&self) -> bool {
+        let state = self.state.borrow();
+        state.interrupt_after.is_some_and(|writes| state.writes >= writes)
+    }
+
     fn sysfs(&self) -> &Sysfs {
         &self.sysfs
     }

@@ -34,6 +34,8 @@ struct State {
     writes: usize,
     fail: Option<(usize, Failure)>,
     fail_undo_of: Option<String>,
+    /// A signal comes when so many writes have been made.
+    pub interrupt_after: Option<usize>,
     owners: BTreeMap<PathBuf, Ownership>,
     addresses: Vec<(String, IpAddr)>,
     /// Functions that vfio-pci refuses, and those that it accepts without taking them.
@@ -265,6 +267,13 @@ impl Fake {
     /// Makes each write to a path with this end fail after the failure set by `fail_at` has happened.
     pub fn fail_undo_of(&self, end: &str) {
         self.state.borrow_mut().fail_undo_of = Some(end.to_owned());
+    }
+
+    /// A signal comes when so many writes from now on have been made.
+    pub fn interrupt_after(&self, writes: usize) {
+        let mut state = self.state.borrow_mut();
+        state.writes = 0;
+        state.interrupt_after = Some(writes);
     }
 
     /// No failures from now on.
