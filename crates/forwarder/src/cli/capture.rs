@@ -1,6 +1,6 @@
 //! The options of `ringway capture` and `ringway replay`.
 
-use super::forward::{EmulateArgument, OutputOptions, RingOptions};
+use super::RunOptions;
 use super::values::{self, RateArgument};
 use crate::PortName;
 use clap::Args;
@@ -40,27 +40,9 @@ pub struct CaptureOptions {
     /// Go on in another file after so long
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     pub rotate_time: Option<Duration>,
-    /// Rings and packet memory.
+    /// How it runs, and when it ends.
     #[command(flatten)]
-    pub rings: RingOptions,
-    /// The most packets that are received at once
-    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub batch: u16,
-    /// The processor to run on [default: where the system puts it]
-    #[arg(long, value_name = "NUMBER", value_parser = values::core)]
-    pub core: Option<usize>,
-    /// End after this time: seconds, or with a unit (250ms, 5m)
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub duration: Option<Duration>,
-    /// End when so many packets have come, or a few more
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
-    pub packets: Option<u64>,
-    /// What emulated ports are.
-    #[command(flatten)]
-    pub emulate: EmulateArgument,
-    /// What is printed, and how.
-    #[command(flatten)]
-    pub output: OutputOptions,
+    pub run: RunOptions,
 }
 
 /// The options of `ringway replay`.
@@ -82,25 +64,7 @@ pub struct ReplayOptions {
     /// How often; 0: until something else ends it
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub loops: u64,
-    /// Rings and packet memory.
+    /// How it runs, and when it ends.
     #[command(flatten)]
-    pub rings: RingOptions,
-    /// The most packets that are sent at once
-    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub batch: u16,
-    /// The processor to run on [default: where the system puts it]
-    #[arg(long, value_name = "NUMBER", value_parser = values::core)]
-    pub core: Option<usize>,
-    /// End after this time: seconds, or with a unit (250ms, 5m)
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub duration: Option<Duration>,
-    /// End when this many packets are sent
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
-    pub packets: Option<u64>,
-    /// What emulated ports are.
-    #[command(flatten)]
-    pub emulate: EmulateArgument,
-    /// What is printed, and how.
-    #[command(flatten)]
-    pub output: OutputOptions,
+    pub run: RunOptions,
 }

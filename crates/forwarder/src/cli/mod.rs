@@ -7,6 +7,7 @@ mod capture;
 mod echo;
 mod flows;
 mod forward;
+mod run;
 mod traffic;
 mod values;
 
@@ -18,6 +19,7 @@ pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, LatencyOptions, OutputOptions,
     Retouch, RingOptions, WhenFullArgument,
 };
+pub use run::RunOptions;
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
 pub use values::{Devices, Lengths, PerPort, RateArgument};
 

@@ -1,21 +1,17 @@
 //! `ringway capture`: what a port receives, into capture files.
 
 use super::lines::Lines;
-use super::{needs, print, print_json, running};
+use super::one_port::OnePort;
+use super::{print, print_json, running};
 use crate::Error;
 use crate::cli::CaptureOptions;
-use crate::engine::{Limits, Options, Outcome, Reception, Sample, Session, StoppedBy, Workers};
-use crate::machine::{cpu, signals::Signals};
-use crate::output::Console;
+use crate::engine::{Outcome, Reception, Sample, StoppedBy};
 use crate::output::rates::grouped;
-use crate::ports::{self, OpenPorts, Wiring};
 use crate::tasks::capturing::{Captured, Capturing};
 use ringway_port::Information;
 use ringway_traffic::capture::{RotatingWriter, Rotation};
 use serde::Serialize;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
-use std::time::Instant;
 
 /// What a run came to: the object that `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -43,48 +39,28 @@ struct Summary {
 /// # Errors
 /// When the file can't be made, the port can't be opened, or either fails on the way.
 pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
-    let program = Instant::now();
-    let console = Console::new(options.output);
-    options.core.map_or(Ok(()), cpu::check)?;
-    let buffers = needs::buffers(1, &options.rings, options.batch)?;
-    let (events, receiver) = channel();
-    let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
-    let names = [options.port];
-    let emulation = options.emulate.clone().into();
-    let open = running::open_options(&names, &options.rings, buffers, &emulation, Wiring::Marked)?;
-    let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
-    running::say_memory(console, &pool);
+    let (mut port, (receive, transmit)) = OnePort::open(options.port, &options.run, Reception::Everything)?;
+    let (console, info) = (port.console, port.information().clone());
     // A file is made only where there is something to capture.
     let rotation = Rotation { bytes: options.rotate_size, time: options.rotate_time };
-    let writer = RotatingWriter::create(&options.write, &[&options.port.to_string()], rotation)?;
-    let (ports, queues) = running::activate(console, opened, Reception::Everything)?;
-    let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
-    let cores: Vec<usize> = options.core.into_iter().collect();
-    running::warn_of_nodes(console, &information, &cores);
-    let (Some((receive, transmit)), Some(info)) = (queues.into_iter().next(), information.first()) else {
-        return Err(Error::NoPorts);
-    };
+    let writer = RotatingWriter::create(&options.write, &[&info.name], rotation)?;
     let (task, mut capture) =
-        Capturing::start(receive, options.batch.into(), options.snap_length as usize, writer)
+        Capturing::start(receive, options.run.batch.into(), options.snap_length as usize, writer)
             .map_err(Error::System)?;
     console.note("times are those of this machine's clock when packets were received: the port stamps none");
-    let engine = Options { packets: options.packets, cores, ..Options::default() };
-    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
-    if let Some(emulation) = &emulation {
-        emulation.start_sources();
-    }
     console.note(format_args!(
         "capturing on {} into {}; {}",
         options.port,
         options.write.display(),
-        running::how_to_end(options.duration, options.packets, "captured")
+        running::how_to_end(options.run.duration, options.run.packets, "captured")
     ));
-    let up = Instant::now();
     let mut failure = None;
-    let outcome = {
-        let line = |sample: &Sample| {
+    let outcome = port.run(Box::new(task), true, |up| {
+        let since = up.up;
+        let (capture, failure) = (&capture, &mut failure);
+        Lines::of(up, move |sample: &Sample| {
             let Captured { written, dropped, files, .. } = capture.read();
-            let clock = running::clock(sample.at.saturating_duration_since(up), options.duration);
+            let clock = running::clock(sample.at.saturating_duration_since(since), options.run.duration);
             console.note(format_args!(
                 "{clock}  written {}  dropped {}  files {files}",
                 grouped(written),
@@ -92,21 +68,16 @@ pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
             ));
             if let Some(error) = capture.failure() {
                 console.warn(format_args!("{error}; what comes from now on is counted as dropped"));
-                failure = Some(error);
+                *failure = Some(error);
             }
-        };
-        let mut watch =
-            Lines { console, program, up, first_seen: false, emulation: emulation.as_mut(), line };
-        let limits = Limits { duration: options.duration, interval: options.output.interval };
-        Session::new(workers, ports, vec![0], receiver).run(limits, &mut watch)
-    };
+        })
+    })?;
     drop(transmit);
     capture.finish();
     failure = failure.or(capture.failure());
-    drop(emulation);
-    running::report_memory(console, pool);
-    let summary = summary(&outcome, info, capture.read(), failure.as_ref());
-    if options.output.json {
+    port.leave();
+    let summary = summary(&outcome, &info, capture.read(), failure.as_ref());
+    if options.run.output.json {
         print_json(&summary)?;
     } else {
         print(&summary.text())?;

@@ -9,6 +9,7 @@ mod latency;
 mod lines;
 pub mod model;
 mod needs;
+mod one_port;
 pub mod ports;
 pub mod receive;
 pub mod replay;

@@ -1,16 +1,14 @@
 //! `ringway replay`: a capture file out of a port.
 
 use super::generate::packets_a_second;
+use super::one_port::OnePort;
 use super::watcher::Watcher;
-use super::{needs, print, print_json, running};
+use super::{print, print_json, running};
 use crate::Error;
 use crate::cli::ReplayOptions;
-use crate::engine::{Limits, Options, Outcome, Reception, Session, StoppedBy, Workers};
-use crate::machine::{cpu, signals::Signals};
-use crate::output::Console;
+use crate::engine::{Outcome, Reception, StoppedBy};
 use crate::output::live::Live;
 use crate::output::rates::{Rate, grouped};
-use crate::ports::{self, OpenPorts, Wiring};
 use crate::tasks::replaying::{Replay, Replaying, Timing};
 use ringway_port::Information;
 use ringway_traffic::capture::Reader;
@@ -18,8 +16,7 @@ use ringway_traffic::pace::Pace;
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a run came to: the object that `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -48,28 +45,10 @@ struct Summary {
 /// # Errors
 /// When the file can't be read, the port can't be opened, or either fails on the way.
 pub fn run(options: &ReplayOptions) -> Result<ExitCode, Error> {
-    let program = Instant::now();
-    let console = Console::new(options.output);
-    options.core.map_or(Ok(()), cpu::check)?;
     // A file that can't be played is refused before a port is opened.
     let mean = mean_length(&options.file)?;
-    let buffers = needs::buffers(1, &options.rings, options.batch)?;
-    let (events, receiver) = channel();
-    let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
-    let names = [options.port];
-    let emulation = options.emulate.clone().into();
-    let open = running::open_options(&names, &options.rings, buffers, &emulation, Wiring::Marked)?;
-    let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
-    running::say_memory(console, &pool);
-    let (ports, queues) = running::activate(console, opened, Reception::Groups)?;
-    let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
-    let cores: Vec<usize> = options.core.into_iter().collect();
-    running::warn_of_nodes(console, &information, &cores);
-    let (Some(port), Some((receive, transmit)), Some(info)) =
-        (ports.first(), queues.into_iter().next(), information.first())
-    else {
-        return Err(Error::NoPorts);
-    };
+    let (mut port, (receive, transmit)) = OnePort::open(options.port, &options.run, Reception::Groups)?;
+    let (console, info) = (port.console, port.information().clone());
     let timing = if options.as_fast_as_possible {
         Timing::Paced(Pace::Unlimited)
     } else {
@@ -79,41 +58,26 @@ pub fn run(options: &ReplayOptions) -> Result<ExitCode, Error> {
         }
     };
     let loops = (options.loops > 0).then_some(options.loops);
-    let file = options.file.clone();
-    let (task, replay) = Replaying::start(transmit, &pool, options.batch.into(), file, timing, loops)
-        .map_err(Error::System)?;
-    let engine = Options { packets: options.packets, cores, ..Options::default() };
-    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
+    let (file, batch) = (options.file.clone(), options.run.batch.into());
+    let (task, replay) =
+        Replaying::start(transmit, &port.pool, batch, file, timing, loops).map_err(Error::System)?;
     console.note(format_args!(
         "replaying {} on {}; {}",
         options.file.display(),
         options.port,
-        match (loops, options.duration, options.packets) {
+        match (loops, options.run.duration, options.run.packets) {
             (Some(1), None, None) => "once".to_owned(),
             (Some(loops), None, None) => format!("{loops} times"),
             (_, duration, packets) => running::how_to_end(duration, packets, "sent"),
         }
     ));
-    let outcome = {
-        let mut watcher = Watcher {
-            console,
-            live: Live::new(console, options.duration),
-            program,
-            forwarding: Instant::now(),
-            first_seen: false,
-            emulation: emulation.as_mut(),
-            ends: None,
-            progress: None,
-        };
-        let limits = Limits { duration: options.duration, interval: options.output.interval };
-        Session::new(workers, ports, vec![0], receiver).run(limits, &mut watcher)
-    };
+    let live = Live::new(console, options.run.duration);
+    let outcome = port.run(Box::new(task), false, |up| Watcher::of(up, live))?;
     drop(receive);
-    drop(emulation);
-    running::report_memory(console, pool);
+    port.leave();
     let failure = replay.failure();
-    let summary = summary(&outcome, info, &replay, failure.as_ref());
-    if options.output.json {
+    let summary = summary(&outcome, &info, &replay, failure.as_ref());
+    if options.run.output.json {
         print_json(&summary)?;
     } else {
         print(&summary.text())?;
