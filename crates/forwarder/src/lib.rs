@@ -9,7 +9,7 @@
 //! | [`engine`] | workers that move packets from receive queues to transmit queues, and the run that they are part of |
 //! | [`tasks`] | what workers run beside forwarding |
 //! | [`ports`] | from a port's name to an open port: driver, address space, packet pool |
-//! | [`commands`] | `forward`, `ports` and the demonstration |
+//! | [`commands`] | a module each: `forward`, `generate`, `receive`, `capture`, `replay`, `echo`, `flows`, `ports`, `model` |
 //! | [`binding`] | `bind`, `unbind`, `status` and `doctor` |
 //! | [`cli`], [`output`], [`machine`] | arguments; lines, tables, JSON; processors, NUMA nodes, signals |
 #![forbid(unsafe_code)]

@@ -169,6 +169,14 @@ pub enum Error {
         /// What was given.
         name: String,
     },
+    /// Nothing that a function could be given back to.
+    #[error(
+        "'{name}' is no driver to give a function back to: write the name of one of the kernel's, such as ixgbe"
+    )]
+    BadDriver {
+        /// What was given.
+        name: String,
+    },
     /// Udev isn't there to bring the binding back.
     #[error("there is no udev on this machine ({} is missing), so nothing would bind after a reboot: leave out --persist", path.display())]
     NoUdev {
@@ -241,6 +249,18 @@ pub enum Error {
     NoNode {
         /// The node.
         path: PathBuf,
+    },
+    /// A signal came.
+    #[error("it was interrupted by a signal")]
+    Interrupted,
+    /// Somebody else changes bindings.
+    #[error(
+        "another `ringway bind` or `unbind` is at work and doesn't end, or can't be kept away ({source}): see `ps aux | grep bind`, \
+         and try again when it has ended"
+    )]
+    Locked {
+        /// The errno, or that time is up.
+        source: io::Error,
     },
     /// A change to the machine was given up, and undone.
     #[error("{source}. {undone}")]

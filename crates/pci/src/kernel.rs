@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -120,6 +122,19 @@ pub trait Kernel {
     /// Waits, if udev runs, until it has dealt with the events so far: it may set owners and names itself.
     fn settle(&self);
 
+    /// Whether somebody wants this to end: a signal has come. What was done so far is then undone.
+    fn interrupted(&self) -> bool {
+        false
+    }
+
+    /// Keeps others away who change bindings, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// The errno; [`io::ErrorKind::TimedOut`] when somebody else doesn't end.
+    fn lock(&self) -> io::Result<Lock> {
+        Ok(Lock(None))
+    }
+
     /// Waits until `condition` holds or `limit` is over, and says whether it holds.
     fn wait_for(&self, limit: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
         const STEP: Duration = Duration::from_millis(20);
@@ -137,16 +152,29 @@ pub trait Kernel {
     }
 }
 
+/// Others who change bindings are kept away while it lives.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the kernel unlocks a file that is closed")] Option<fs::File>);
+
+/// How long another program that changes bindings is waited for: longer than one of them takes.
+const OTHERS: Duration = Duration::from_secs(90);
+
 /// The machine itself.
 #[derive(Debug, Clone)]
 pub struct HostKernel {
     sysfs: Sysfs,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl HostKernel {
     /// The kernel that runs this process.
     pub fn new() -> Self {
-        Self { sysfs: Sysfs::host() }
+        Self { sysfs: Sysfs::host(), interrupted: Arc::default() }
+    }
+
+    /// What a signal sets to have a change undone.
+    pub fn interruption(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.interrupted)
     }
 }
 
@@ -243,11 +271,37 @@ impl Kernel for HostKernel {
             return Some(user);
         }
         // A directory service may know more; getent asks whatever the machine is set up to ask.
-        let answer = Command::new("getent").args(["passwd", "--", who]).output().ok()?;
-        let listed = String::from_utf8_lossy(&answer.stdout);
-        let user = listed.lines().next().and_then(|line| User::from_passwd(line, who));
+        let answer = Command::new("getent").args(["passwd", "--", who]).output().ok();
+        let user = answer.and_then(|answer| {
+            let listed = String::from_utf8_lossy(&answer.stdout);
+            listed.lines().next().and_then(|line| User::from_passwd(line, who))
+        });
         // A number without a name is a user all the same.
         user.or_else(|| Some(User { id: who.parse().ok()?, name: None }))
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> io::Result<Lock> {
+        // A file that is always there, that only root can open so, and that nobody has to remove.
+        let path = self.sysfs.resolve(Path::new("/sys/bus/pci/drivers_probe"));
+        let file = fs::OpenOptions::new().write(true).open(path)?;
+        let mut error = None;
+        let had = self.wait_for(OTHERS, &mut || match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => self.interrupted(),
+            Err(fs::TryLockError::Error(failure)) => {
+                error = Some(failure);
+                true
+            }
+            Ok(()) => true,
+        });
+        match error {
+            Some(error) => Err(error),
+            None if !had || self.interrupted() => Err(io::ErrorKind::TimedOut.into()),
+            None => Ok(Lock(Some(file))),
+        }
     }
 
     fn process_id(&self) -> u32 {

@@ -9,12 +9,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 
 use super::archive::Archive;
 use super::image::USER;
 use crate::debian::Unpacked;
+use crate::tool;
 
 /// Where Debian keeps shared libraries.
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -76,8 +78,21 @@ pub fn build(unpacked: &Unpacked) -> Result<Vec<u8>> {
         archive.link(path, "/usr/bin/kmod");
     }
     archive.link("usr/lib/systemd/systemd-udevd", "/usr/bin/udevadm");
+    archive.file("usr/local/bin/xtask", 0o755, &this_program()?);
     settings(&mut archive);
     Ok(archive.finish())
+}
+
+/// This program, whose `bind` the user calls from the source tree, without what only a debugger reads. A dynamic program:
+/// the guest has Debian's libraries.
+fn this_program() -> Result<Vec<u8>> {
+    let stripped = std::env::temp_dir().join(format!("ringway-xtask-{}", std::process::id()));
+    let mut strip = Command::new("strip");
+    strip.arg("-o").arg(&stripped).arg(tool::OWN_PROGRAM);
+    let program = tool::output_of(&mut strip).and_then(|_| read(&stripped));
+    // It may not have come to be.
+    let _ = fs::remove_file(&stripped);
+    program
 }
 
 /// What the packages' installation would have set up.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ringway_pci::bind::{BindRequest, plan_bind};
+use ringway_pci::bind::{BindRequest, exclusively, plan_bind};
 use ringway_pci::kernel::Kernel;
 
 use super::elevation::user_behind;
@@ -69,6 +69,9 @@ impl Arguments {
             return Ok(ExitCode::SUCCESS);
         }
         context.elevation.require_root(kernel, user.as_deref())?;
+        let _others = exclusively(kernel)?;
+        // Others may have changed what was planned with.
+        let plan = plan_bind(kernel, &request)?;
         let functions: Vec<String> = plan.functions().iter().map(ToString::to_string).collect();
         let outcome = plan.carry_out(kernel)?;
         outcome.done.iter().try_for_each(say)?;

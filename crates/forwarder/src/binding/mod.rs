@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use crate::commands;
 use ringway_pci::kernel::HostKernel;
 use ringway_pci::status::Supported;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use elevation::Elevation;
 
@@ -71,6 +72,12 @@ impl Command {
     /// Runs the command on this machine.
     pub fn run(&self, context: &Context) -> ExitCode {
         let kernel = HostKernel::new();
+        if matches!(self, Self::Bind(_) | Self::Unbind(_)) {
+            for signal in [SIGINT, SIGTERM, SIGHUP] {
+                // Where it can't be had, the signal ends the program in the midst of a change, as it would without this.
+                let _ = signal_hook::flag::register(signal, kernel.interruption());
+            }
+        }
         let outcome = match self {
             Self::Bind(arguments) => arguments.run(&kernel, context),
             Self::Unbind(arguments) => arguments.run(&kernel, context),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ringway_pci::bind::{UnbindRequest, plan_unbind};
+use ringway_pci::bind::{UnbindRequest, exclusively, plan_unbind};
 use ringway_pci::kernel::Kernel;
 
 use super::{Context, Failure, say};
@@ -40,7 +40,9 @@ impl Arguments {
             return Ok(ExitCode::SUCCESS);
         }
         context.elevation.require_root(kernel, None)?;
-        let outcome = plan.carry_out(kernel)?;
+        let _others = exclusively(kernel)?;
+        // Others may have changed what was planned with.
+        let outcome = plan_unbind(kernel, &request)?.carry_out(kernel)?;
         outcome.done.iter().try_for_each(say)?;
         outcome.notes.iter().try_for_each(say)?;
         Ok(ExitCode::SUCCESS)

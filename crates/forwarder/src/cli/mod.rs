@@ -3,12 +3,15 @@
 //! Contract: parsing checks what can be checked without the machine, so that a wrong number is a usage error. What
 //! the options do is in [`commands`](crate::commands).
 
+mod capture;
 mod echo;
 mod flows;
 mod forward;
+mod run;
 mod traffic;
 mod values;
 
+pub use capture::{CaptureOptions, ReplayOptions};
 pub use echo::{EchoOptions, HostAddress};
 pub use flows::{By, FlowsOptions, Source};
 pub(crate) use forward::{BATCH, RING_SIZE};
@@ -16,6 +19,7 @@ pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, LatencyOptions, OutputOptions,
     Retouch, RingOptions, WhenFullArgument,
 };
+pub use run::RunOptions;
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
 pub use values::{Devices, Lengths, PerPort, RateArgument};
 
@@ -74,6 +78,12 @@ pub enum Command {
     /// Forward every frame from each of two ports to the other
     #[command(after_help = format!("{}\n\n{EXIT_STATUS}", forward::EXAMPLES))]
     Forward(Box<ForwardOptions>),
+    /// Write what a port receives into capture files
+    #[command(after_help = format!("{}\n\n{EXIT_STATUS}", capture::CAPTURE_EXAMPLES))]
+    Capture(Box<CaptureOptions>),
+    /// Send the packets of a capture file
+    #[command(after_help = format!("{}\n\n{EXIT_STATUS}", capture::REPLAY_EXAMPLES))]
+    Replay(Box<ReplayOptions>),
     /// Send packets of any shape, numbered and stamped
     #[command(after_help = format!("{}\n\n{EXIT_STATUS}", traffic::GENERATE_EXAMPLES))]
     Generate(Box<GenerateOptions>),

@@ -1,6 +1,6 @@
 //! The options of `ringway generate` and `ringway receive`.
 
-use super::forward::{EmulateArgument, OutputOptions, RingOptions};
+use super::RunOptions;
 use super::values::{self, Lengths, RateArgument};
 use crate::PortName;
 use clap::{Args, ValueEnum};
@@ -8,7 +8,6 @@ use ringway_port::MacAddress;
 use ringway_traffic::frame::{Field, Protocol};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub(super) const GENERATE_EXAMPLES: &str = "\
 Examples:
@@ -41,27 +40,9 @@ pub struct GenerateOptions {
     /// What is sent.
     #[command(flatten)]
     pub packets_made: PacketArguments,
-    /// Rings and packet memory.
+    /// How it runs, and when it ends.
     #[command(flatten)]
-    pub rings: RingOptions,
-    /// The most packets that are sent at once
-    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub batch: u16,
-    /// The processor to run on [default: where the system puts it]
-    #[arg(long, value_name = "NUMBER", value_parser = values::core)]
-    pub core: Option<usize>,
-    /// End after this time: seconds, or with a unit (250ms, 5m)
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub duration: Option<Duration>,
-    /// End when this many packets are sent
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
-    pub packets: Option<u64>,
-    /// What emulated ports are.
-    #[command(flatten)]
-    pub emulate: EmulateArgument,
-    /// What is printed, and how.
-    #[command(flatten)]
-    pub output: OutputOptions,
+    pub run: RunOptions,
 }
 
 /// What packets are made of.
@@ -171,25 +152,7 @@ pub struct ReceiveOptions {
     /// Draw how long packets took, as an SVG file
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-    /// Rings and packet memory.
+    /// How it runs, and when it ends.
     #[command(flatten)]
-    pub rings: RingOptions,
-    /// The most packets that are received at once
-    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub batch: u16,
-    /// The processor to run on [default: where the system puts it]
-    #[arg(long, value_name = "NUMBER", value_parser = values::core)]
-    pub core: Option<usize>,
-    /// End after this time: seconds, or with a unit (250ms, 5m)
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub duration: Option<Duration>,
-    /// End when so many packets have come, or a few more
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
-    pub packets: Option<u64>,
-    /// What emulated ports are.
-    #[command(flatten)]
-    pub emulate: EmulateArgument,
-    /// What is printed, and how.
-    #[command(flatten)]
-    pub output: OutputOptions,
+    pub run: RunOptions,
 }

@@ -97,6 +97,29 @@ pub(super) fn any_rate(text: &str) -> Result<RateArgument, String> {
     rate(text).map(RateArgument::Packets).map_err(|_| refused())
 }
 
+/// A number of bytes above zero, with or without a unit.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let split = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        _ => 0,
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "write bytes, or a unit with them: 500000, 10MB, 1GB".to_owned())
+}
+
+/// How many times as fast, above zero.
+pub(super) fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse::<f64>().ok().filter(|speed| speed.is_finite() && *speed > 0.0);
+    speed.ok_or_else(|| "write how many times as fast: 0.5, 1, 10".to_owned())
+}
+
 /// Lengths of packets with FCS, as they are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lengths {

@@ -1,15 +1,15 @@
 //! `ringway generate`: packets of any shape out of one port.
 
+use super::one_port::OnePort;
 use super::running;
 use super::watcher::Watcher;
-use super::{needs, print, print_json};
+use super::{print, print_json};
 use crate::cli::{GenerateOptions, Lengths, PacketArguments, RateArgument};
-use crate::engine::{Generating, Limits, Options, Outcome, Reception, Session, StoppedBy, Workers};
-use crate::machine::{cpu, signals::Signals};
-use crate::output::Console;
+use crate::engine::{Outcome, Reception, StoppedBy};
 use crate::output::live::Live;
 use crate::output::rates::{self, Rate, grouped};
-use crate::ports::{self, Arrivals, Emulation, OpenPorts, Wiring};
+use crate::ports::{Arrivals, Emulation};
+use crate::tasks::generating::Generating;
 use crate::{Error, PortName};
 use ringway_port::{Information, Link, MacAddress};
 use ringway_traffic::capture::Reader;
@@ -18,7 +18,6 @@ use ringway_traffic::generator::{Generator, Plan, Sizes};
 use ringway_traffic::pace::{Pace, Pacer};
 use serde::Serialize;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// Of the order of sizes and of distances in time: every run is the same.
@@ -65,33 +64,17 @@ struct Arrived {
 /// # Errors
 /// When packets can't be made as asked, the port can't be opened, or it fails on the way.
 pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
-    let program = Instant::now();
-    let console = Console::new(options.output);
-    options.core.map_or(Ok(()), cpu::check)?;
     let mut plan = plan(&options.packets_made)?;
     // Refused before a port is opened.
     generator(&options.packets_made, &plan)?;
-    let buffers = needs::buffers(1, &options.rings, options.batch)?;
-    let (events, receiver) = channel();
-    let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
-    let names = [options.port];
-    let emulation = options.emulate.clone().into();
-    let open = running::open_options(&names, &options.rings, buffers, &emulation, Wiring::Marked)?;
-    let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
-    running::say_memory(console, &pool);
-    let (ports, queues) = running::activate(console, opened, Reception::Groups)?;
-    let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
-    running::warn_of_nodes(console, &information, options.core.as_slice());
-    let (Some(port), Some((receive, transmit)), Some(info)) =
-        (ports.first(), queues.into_iter().next(), information.first())
-    else {
-        return Err(Error::NoPorts);
-    };
+    let (mut port, (receive, transmit)) = OnePort::open(options.port, &options.run, Reception::Groups)?;
+    let (console, info) = (port.console, port.information().clone());
 
     plan.shape.source = options.packets_made.source_mac.unwrap_or(info.mac);
     let generator = generator(&options.packets_made, &plan)?;
-    if generator.longest() > pool.packet_capacity() as usize {
-        return Err(Error::TooLong { wanted: generator.longest(), room: pool.packet_capacity() });
+    let room = port.pool.packet_capacity();
+    if generator.longest() > room as usize {
+        return Err(Error::TooLong { wanted: generator.longest(), room });
     }
     if !generator.marks_all() {
         console.warn("some packets have no room for number and time: a receiver counts them as foreign");
@@ -102,41 +85,20 @@ pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
         Some(rate) if options.poisson => Pace::Poisson(rate),
         Some(rate) => Pace::Constant(rate),
     };
-    let task = Generating::new(transmit, &pool, generator, Pacer::new(pace, SEED), options.batch.into());
-    let engine = Options {
-        batch: options.batch.into(),
-        packets: options.packets,
-        cores: options.core.into_iter().collect(),
-        ..Options::default()
-    };
-    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
-    let started = Instant::now();
+    let pacer = Pacer::new(pace, SEED);
+    let task = Generating::new(transmit, &port.pool, generator, pacer, options.run.batch.into());
     console.note(format_args!(
         "generating on {}, {}; {}",
         options.port,
         how_fast(rate, options.poisson),
-        running::how_to_end(options.duration, options.packets, "sent")
+        running::how_to_end(options.run.duration, options.run.packets, "sent")
     ));
-    let outcome = {
-        let mut watcher = Watcher {
-            console,
-            live: Live::new(console, options.duration),
-            program,
-            forwarding: started,
-            first_seen: false,
-            emulation: emulation.as_mut(),
-            ends: None,
-            progress: None,
-        };
-        let limits = Limits { duration: options.duration, interval: options.output.interval };
-        let outcome = Session::new(workers, ports, vec![0], receiver).run(limits, &mut watcher);
-        drop(receive);
-        outcome
-    };
-    let arrived = arrived(emulation.as_ref(), options.port, &outcome);
-    drop(emulation);
-    running::report_memory(console, pool);
-    conclude(options, summary(&outcome, info, rate, arrived), outcome)
+    let live = Live::new(console, options.run.duration);
+    let outcome = port.run(Box::new(task), false, |up| Watcher::of(up, live))?;
+    drop(receive);
+    let arrived = arrived(port.emulation.as_ref(), options.port, &outcome);
+    port.leave();
+    conclude(options, summary(&outcome, &info, rate, arrived), outcome)
 }
 
 /// What the receiver on an emulated card's wire found, when all that was sent has come there.
@@ -247,7 +209,7 @@ fn summary(outcome: &Outcome, info: &Information, offered: Option<f64>, arrived:
 }
 
 fn conclude(options: &GenerateOptions, summary: Summary, outcome: Outcome) -> Result<ExitCode, Error> {
-    if options.output.json {
+    if options.run.output.json {
         print_json(&summary)?;
     } else {
         let mut text = format!(

@@ -1,5 +1,6 @@
 //! Watches a run that has lines of its own to print.
 
+use super::one_port::Up;
 use super::running;
 use crate::engine::{Failure, Reception, Sample, Watch};
 use crate::output::Console;
@@ -19,6 +20,14 @@ pub(super) struct Lines<'a, F> {
     pub(super) first_seen: bool,
     pub(super) emulation: Option<&'a mut Emulation>,
     pub(super) line: F,
+}
+
+impl<'a, F: FnMut(&Sample)> Lines<'a, F> {
+    /// Of a run on one port.
+    pub(super) fn of(up: Up<'a>, line: F) -> Self {
+        let Up { console, program, up, emulation } = up;
+        Self { console, program, up, first_seen: false, emulation, line }
+    }
 }
 
 impl<F> fmt::Debug for Lines<'_, F> {

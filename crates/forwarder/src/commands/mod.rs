@@ -1,5 +1,6 @@
 //! The commands: what each does, with arguments in and an exit status out.
 
+pub mod capture;
 pub mod echo;
 pub mod flows;
 pub mod forward;
@@ -8,8 +9,10 @@ mod latency;
 mod lines;
 pub mod model;
 mod needs;
+mod one_port;
 pub mod ports;
 pub mod receive;
+pub mod replay;
 mod running;
 mod watcher;
 mod wire;
@@ -30,6 +33,8 @@ pub fn run(line: CommandLine) -> ExitCode {
     let result = match line.command {
         None => forward::run(&ForwardOptions::demonstration(line.demonstration)),
         Some(Command::Forward(options)) => forward::run(&options),
+        Some(Command::Capture(options)) => capture::run(&options),
+        Some(Command::Replay(options)) => replay::run(&options),
         Some(Command::Generate(options)) => generate::run(&options),
         Some(Command::Receive(options)) => receive::run(&options),
         Some(Command::Echo(options)) => echo::run(&options),

@@ -1,24 +1,22 @@
 //! `ringway receive`: what became of marked packets, and how long they took.
 
+use super::one_port::OnePort;
 use super::running;
 use super::watcher::Watcher;
-use super::{needs, print, print_json};
+use super::{print, print_json};
 use crate::Error;
 use crate::cli::ReceiveOptions;
-use crate::engine::{Findings, Limits, Options, Outcome, Receiving, Reception, Session, StoppedBy, Workers};
-use crate::machine::{cpu, signals::Signals};
-use crate::output::Console;
+use crate::engine::{Outcome, Reception, StoppedBy};
 use crate::output::latency::{LatencySummary, plot};
 use crate::output::live::Live;
 use crate::output::rates::{Rate, grouped};
 use crate::output::table::Table;
-use crate::ports::{self, OpenPorts, Wiring};
+use crate::tasks::receiving::{Findings, Receiving};
 use ringway_port::Information;
 use ringway_traffic::check::Totals;
 use serde::Serialize;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a run came to: the object that `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -71,62 +69,24 @@ impl From<Totals> for Found {
 /// # Errors
 /// When the port can't be opened, or fails on the way, and when the plot can't be drawn.
 pub fn run(options: &ReceiveOptions) -> Result<ExitCode, Error> {
-    let program = Instant::now();
-    let console = Console::new(options.output);
-    options.core.map_or(Ok(()), cpu::check)?;
-    let buffers = needs::buffers(1, &options.rings, options.batch)?;
-    let (events, receiver) = channel();
-    let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
-    let names = [options.port];
-    let emulation = options.emulate.clone().into();
-    let open = running::open_options(&names, &options.rings, buffers, &emulation, Wiring::Marked)?;
-    let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
-    running::say_memory(console, &pool);
-    let (ports, queues) = running::activate(console, opened, Reception::Everything)?;
-    let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
-    running::warn_of_nodes(console, &information, options.core.as_slice());
-    let (Some((receive, transmit)), Some(info)) = (queues.into_iter().next(), information.first()) else {
-        return Err(Error::NoPorts);
-    };
-    let task = Receiving::new(receive, options.flows, options.batch.into());
+    let (mut port, (receive, transmit)) = OnePort::open(options.port, &options.run, Reception::Everything)?;
+    let (console, info) = (port.console, port.information().clone());
+    let task = Receiving::new(receive, options.flows, options.run.batch.into());
     let report = task.report();
-    let engine = Options {
-        batch: options.batch.into(),
-        packets: options.packets,
-        cores: options.core.into_iter().collect(),
-        ..Options::default()
-    };
-    let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
-    if let Some(emulation) = &emulation {
-        emulation.start_sources();
-    }
     console.note(format_args!(
         "receiving on {}; {}",
         options.port,
-        running::how_to_end(options.duration, options.packets, "received")
+        running::how_to_end(options.run.duration, options.run.packets, "received")
     ));
-    let outcome = {
-        let mut watcher = Watcher {
-            console,
-            live: Live::new(console, options.duration),
-            program,
-            forwarding: Instant::now(),
-            first_seen: false,
-            emulation: emulation.as_mut(),
-            ends: None,
-            progress: None,
-        };
-        let limits = Limits { duration: options.duration, interval: options.output.interval };
-        Session::new(workers, ports, vec![0], receiver).run(limits, &mut watcher)
-    };
+    let live = Live::new(console, options.run.duration);
+    let outcome = port.run(Box::new(task), true, |up| Watcher::of(up, live))?;
     drop(transmit);
-    drop(emulation);
-    running::report_memory(console, pool);
+    port.leave();
     let findings = report.read();
     if let Some(path) = &options.plot {
         plot(path, &[("latency", &findings.latency)])?;
     }
-    conclude(options, summary(&outcome, info, &findings, options.per_flow), outcome)
+    conclude(options, summary(&outcome, &info, &findings, options.per_flow), outcome)
 }
 
 fn summary(outcome: &Outcome, info: &Information, findings: &Findings, per_flow: bool) -> Summary {
@@ -161,7 +121,7 @@ fn found_table<'a>(first: &str, rows: impl Iterator<Item = (String, &'a Found)>)
 }
 
 fn conclude(options: &ReceiveOptions, summary: Summary, outcome: Outcome) -> Result<ExitCode, Error> {
-    if options.output.json {
+    if options.run.output.json {
         print_json(&summary)?;
     } else {
         let mut text = found_table("port", [(summary.port.clone(), &summary.found)].into_iter());

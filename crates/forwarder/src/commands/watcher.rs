@@ -1,6 +1,7 @@
 //! What `forward` prints while it runs, and how emulated sources end.
 
 use super::latency::Ends;
+use super::one_port::Up;
 use super::running;
 use crate::engine::{Failure, Reception, Sample, Watch};
 use crate::output::Console;
@@ -26,6 +27,23 @@ pub(super) struct Watcher<'a> {
 
 /// Ports between which nothing arrives for this long after the sources stopped have lost the rest.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+impl<'a> Watcher<'a> {
+    /// Of a run on one port.
+    pub(super) fn of(up: Up<'a>, live: Live) -> Self {
+        let Up { console, program, up, emulation } = up;
+        Self {
+            console,
+            live,
+            program,
+            forwarding: up,
+            first_seen: false,
+            emulation,
+            ends: None,
+            progress: None,
+        }
+    }
+}
 
 impl Watch for Watcher<'_> {
     fn first_packet(&mut self, at: Instant) {

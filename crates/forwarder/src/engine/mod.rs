@@ -20,8 +20,6 @@
 mod budget;
 mod counters;
 mod direction;
-mod generating;
-mod receiving;
 mod session;
 mod shared;
 mod task;
@@ -36,8 +34,6 @@ mod tests;
 pub use budget::Budget;
 pub use counters::{TaskCounters, TaskCounts};
 pub use direction::{Direction, Rewrite, Touch, WhenFull};
-pub use generating::Generating;
-pub use receiving::{Findings, Receiving, Report};
 pub use session::{
     Active, Limits, Outcome, PortTotals, Promiscuity, Reception, Sample, Session, StoppedBy, Watch,
 };

@@ -5,5 +5,9 @@
 //!
 //! Not here: how ports are opened, what is printed ([`commands`](crate::commands)).
 
+pub mod capturing;
 pub mod echo;
 pub mod flows;
+pub mod generating;
+pub mod receiving;
+pub mod replaying;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Lock};
 
 pub(crate) use checks::{bypasses_iommu, not_viable};
 pub use give::{UnbindRequest, plan_unbind};
@@ -92,6 +92,15 @@ impl Plan {
     }
 }
 
+/// Keeps others away who change bindings, until what is returned is dropped: to be had before a plan is made that is carried
+/// out.
+///
+/// # Errors
+/// [`Error::Locked`] when somebody else doesn't end, or the machine has no PCI bus, or this isn't root.
+pub fn exclusively(kernel: &dyn Kernel) -> Result<Lock> {
+    kernel.lock().map_err(|source| Error::Locked { source })
+}
+
 /// Waits for a function's interface, by the name it had if udev gives it that again.
 fn await_interface(kernel: &dyn Kernel, returning: &Returning) -> Result<String> {
     let Returning { address, interfaces, certain } = returning;
@@ -102,7 +111,11 @@ fn await_interface(kernel: &dyn Kernel, returning: &Returning) -> Result<String>
     let present = || sysfs.interfaces_of(*address);
     // A driver that has said nothing on interfaces before may well make none.
     let patience = if *certain { step::PATIENCE } else { Duration::from_secs(5) };
-    if !kernel.wait_for(patience, &mut || !present().is_empty()) {
+    kernel.wait_for(patience, &mut || !present().is_empty() || kernel.interrupted());
+    if present().is_empty() {
+        if kernel.interrupted() {
+            return Ok(format!("{address} is back with {driver}; its interface was not waited for"));
+        }
         if *certain {
             return Err(Error::NoInterface { address: *address, driver, seconds: patience.as_secs() });
         }

@@ -24,6 +24,8 @@ pub(crate) const UDEV: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"
 /// Before 80-drivers.rules, which loads the driver that the function's ids ask for.
 const RULE_PREFIX: &str = "70-ringway-";
 const RULE_SUFFIX: &str = ".rules";
+const LIMITS_PREFIX: &str = "90-ringway-";
+const LIMITS_SUFFIX: &str = ".conf";
 const RECORD_MARK: &str = "#: ";
 
 /// Where a function's rule lies.
@@ -75,7 +77,7 @@ pub(crate) fn ruled(sysfs: &Sysfs) -> Vec<Address> {
 
 /// Where a user's limits file lies.
 pub(crate) fn limits_path(user: u32) -> PathBuf {
-    Path::new(LIMITS).join(format!("90-ringway-{user}.conf"))
+    Path::new(LIMITS).join(format!("{LIMITS_PREFIX}{user}{LIMITS_SUFFIX}"))
 }
 
 /// A user's limits file.
@@ -84,6 +86,25 @@ pub(crate) fn limits(user: &User, memlock: Option<u64>) -> String {
         "# Written by `ringway bind --persist`; the last `ringway unbind --persist` for this user removes it.\n{}\n",
         limits_line(user, memlock)
     )
+}
+
+/// What a user's limits file is to allow: `memlock` bytes, and never less than an earlier binding wrote there, as that one
+/// may need it still.
+pub(crate) fn lasting(sysfs: &Sysfs, user: u32, memlock: Option<u64>) -> Option<u64> {
+    let text = sysfs.read_optional(limits_path(user)).unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let earlier = lines.filter_map(|line| match line.rsplit_once(" - memlock ")?.1.trim() {
+        "unlimited" => Some(None),
+        number => Some(Some(number.parse::<u64>().ok()?.checked_mul(1024)?)),
+    });
+    earlier.fold(memlock, |limit, earlier| Some(limit?.max(earlier?)))
+}
+
+/// The users who have a limits file.
+pub(crate) fn limited(sysfs: &Sysfs) -> Vec<u32> {
+    let names = sysfs.list(LIMITS);
+    let user = |name: &String| name.strip_prefix(LIMITS_PREFIX)?.strip_suffix(LIMITS_SUFFIX)?.parse().ok();
+    names.iter().filter_map(user).collect()
 }
 
 /// The line of a limits file that lets a user lock `memlock` bytes.

@@ -76,9 +76,9 @@ impl Record {
     }
 }
 
-/// A name that may stand in a path below the drivers' folder.
-fn driver_name(text: &str) -> Option<String> {
-    let plain = !text.is_empty() && !text.contains('/') && text != "." && text != "..";
+/// A name that may stand in a path below the drivers' folder, and as an argument of a program that isn't an option.
+pub(crate) fn driver_name(text: &str) -> Option<String> {
+    let plain = !text.is_empty() && !text.contains('/') && !text.starts_with(['.', '-']);
     plain.then(|| text.to_owned())
 }
 

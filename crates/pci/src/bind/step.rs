@@ -124,8 +124,13 @@ impl Step {
             Self::Own { node, ownership, await_it } => {
                 let sysfs = kernel.sysfs();
                 if *await_it {
-                    if !kernel.wait_for(PATIENCE, &mut || sysfs.exists(node)) {
-                        return Err(Error::NoNode { path: node.clone() });
+                    kernel.wait_for(PATIENCE, &mut || sysfs.exists(node) || journal.interrupted(kernel));
+                    if !sysfs.exists(node) {
+                        return Err(if journal.interrupted(kernel) {
+                            Error::Interrupted
+                        } else {
+                            Error::NoNode { path: node.clone() }
+                        });
                     }
                     kernel.settle();
                 }
@@ -324,15 +329,23 @@ fn remember_interfaces(kernel: &dyn Kernel, journal: &mut Journal, function: &Fu
     journal.reverse(Step::Return { address: function.address, interfaces });
     let addresses = kernel.addresses().unwrap_or_default();
     let mut lost = Vec::new();
+    let again = |what: String| format!("What no undoing brings back: {what}");
     for name in &function.interfaces {
+        let upper = kernel.sysfs().interface(name, &addresses).upper;
+        if !upper.is_empty() {
+            lost.push(again(format!("{} on {name}; set that up again", upper.join(", "))));
+        }
         let own = addresses.iter().filter(|(owner, _)| owner == name);
         let list: Vec<String> = own.map(|(_, address)| address.to_string()).collect();
         if !list.is_empty() {
-            lost.push(format!(
-                "What no undoing brings back: the addresses of {name} ({}) and its routes; set them again",
-                list.join(", ")
-            ));
+            let list = list.join(", ");
+            lost.push(again(format!("the addresses of {name} ({list}) and its routes; set them again")));
         }
+    }
+    let virtual_functions = kernel.sysfs().virtual_functions(function.address);
+    if virtual_functions > 0 {
+        let address = function.address;
+        lost.push(again(format!("{virtual_functions} virtual functions of {address}; begin them again")));
     }
     lost
 }

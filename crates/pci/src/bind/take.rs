@@ -73,6 +73,14 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
         if request.persist {
             let contents = persist::rule(function, &record);
             plan.steps.push(Step::WriteFile { path: persist::rule_path(address), contents });
+        } else if let Some(lasting) = persist::record(kernel.sysfs(), address)
+            && lasting.user != record.user
+        {
+            let whose = lasting.user.map_or("root".to_owned(), |user| format!("user {user}"));
+            plan.notes.push(format!(
+                "{address} goes back to {whose} at the next boot, by {}: bind with --persist to change that",
+                persist::rule_path(address).display()
+            ));
         }
     }
     // The last first, so that an undoing gives the first back first, and interfaces get the names that the kernel gave
@@ -99,7 +107,7 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
             });
         }
         if request.persist {
-            let contents = persist::limits(user, request.memlock);
+            let contents = persist::limits(user, persist::lasting(kernel.sysfs(), user.id, request.memlock));
             plan.steps.push(Step::WriteFile { path: persist::limits_path(user.id), contents });
         }
         let raise = memlock::plan(kernel, user, request.memlock, request.persist);
@@ -112,7 +120,7 @@ pub fn plan_bind(kernel: &dyn Kernel, request: &BindRequest) -> Result<Plan> {
 }
 
 /// The functions that were named, each once.
-pub(super) fn named_functions(kernel: &dyn Kernel, names: &[String]) -> Result<Vec<FunctionInfo>> {
+fn named_functions(kernel: &dyn Kernel, names: &[String]) -> Result<Vec<FunctionInfo>> {
     if names.is_empty() {
         return Err(Error::NothingNamed);
     }
@@ -156,8 +164,12 @@ fn taken_functions(
     Ok(taken)
 }
 
-pub(super) fn find_user(kernel: &dyn Kernel, name: &str) -> Result<User> {
-    kernel.find_user(name).ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
+fn find_user(kernel: &dyn Kernel, name: &str) -> Result<User> {
+    // The highest number is nobody's: to give something to it means to leave its owner as it is (chown(2)).
+    kernel
+        .find_user(name)
+        .filter(|user| user.id != u32::MAX)
+        .ok_or_else(|| Error::NoSuchUser { name: name.to_owned() })
 }
 
 /// vfio-pci, and the type 1 IOMMU back end where the kernel has it as a module: it is not everywhere loaded with it.
@@ -183,9 +195,8 @@ fn remember(
     user: Option<&User>,
     companion_of: &[Address],
 ) -> Record {
-    // On vfio-pci, or on the way there when an earlier binding was killed.
-    let reserved = function.driver_override.as_deref() == Some(VFIO_DRIVER);
-    let ours = function.on_vfio() || (function.driver.is_none() && reserved);
+    // On vfio-pci, or on the way there when an earlier binding was killed: perhaps before it could reserve the function.
+    let ours = function.on_vfio() || function.driver.is_none();
     let earlier = ours.then(|| Record::load(kernel.sysfs(), function.address)).flatten();
     let now = || Record {
         driver: function.driver.clone().filter(|driver| driver != VFIO_DRIVER),

@@ -46,12 +46,19 @@ impl fmt::Display for Undone {
 pub(crate) struct Journal {
     reverses: Vec<Step>,
     lost: Vec<String>,
+    /// It is the journal of an undo, which nothing interrupts.
+    undoing: bool,
 }
 
 impl Journal {
     /// Notes a reverse. The last noted runs first.
     pub(crate) fn reverse(&mut self, step: Step) {
         self.reverses.push(step);
+    }
+
+    /// Whether the step shall be given up: not while it puts something back.
+    pub(crate) fn interrupted(&self, kernel: &dyn Kernel) -> bool {
+        !self.undoing && kernel.interrupted()
     }
 
     /// Notes what no reverse can bring back.
@@ -63,7 +70,7 @@ impl Journal {
         let mut undone = Undone { lost: self.lost, ..Undone::default() };
         while let Some(step) = self.reverses.pop() {
             // The reverses of reverses are of no use to anyone.
-            match step.apply(kernel, &mut Journal::default()) {
+            match step.apply(kernel, &mut Self { undoing: true, ..Self::default() }) {
                 Ok(true) => undone.put_back.push(step.to_string()),
                 Ok(false) => {}
                 Err(error) => undone.left.push(error.to_string()),
@@ -84,7 +91,9 @@ pub(crate) fn run(kernel: &dyn Kernel, steps: &[Step]) -> Result<Vec<String>> {
     let mut journal = Journal::default();
     let mut done = Vec::new();
     for step in steps {
-        match step.apply(kernel, &mut journal) {
+        let applied =
+            if kernel.interrupted() { Err(Error::Interrupted) } else { step.apply(kernel, &mut journal) };
+        match applied {
             Ok(true) => done.push(step.to_string()),
             Ok(false) => {}
             Err(source) => {

@@ -82,7 +82,7 @@ pub fn examine(kernel: &dyn Kernel, needs: &Needs<'_>) -> Diagnosis {
     let mut checks =
         vec![iommu::iommu(kernel.sysfs()), iommu::interrupt_remapping(kernel), vfio::driver(kernel)];
     checks.push(vfio::groups(kernel, needs));
-    checks.push(vfio::rights(kernel));
+    checks.push(vfio::rights(kernel, needs));
     checks.push(memory::memlock(kernel, needs));
     checks.push(memory::huge_pages(kernel, needs));
     checks.push(hints::lockdown(kernel));

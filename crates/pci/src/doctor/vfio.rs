@@ -123,8 +123,8 @@ pub(super) fn groups(kernel: &dyn Kernel, needs: &Needs<'_>) -> Check {
     }
 }
 
-/// Whether something is bound, and this user may open it.
-pub(super) fn rights(kernel: &dyn Kernel) -> Check {
+/// Whether something that Ringway has a driver for is bound, and this user may open it.
+pub(super) fn rights(kernel: &dyn Kernel, needs: &Needs<'_>) -> Check {
     const NAME: &str = "rights on /dev/vfio";
     let sysfs = kernel.sysfs();
     let functions = sysfs.functions().unwrap_or_default();
@@ -133,6 +133,15 @@ pub(super) fn rights(kernel: &dyn Kernel) -> Check {
     if bound.is_empty() {
         let mend = "sudo ringway bind ADDRESS  # `ringway status` lists them";
         return Check::bad(NAME, Verdict::Failure, "no network function is bound to vfio-pci", mend);
+    }
+    let (bound, others): (Vec<&FunctionInfo>, Vec<&FunctionInfo>) =
+        bound.into_iter().partition(|function| driver_for(function, needs.supported).is_some());
+    if bound.is_empty() {
+        let others: Vec<String> = others.iter().map(|function| function.address.to_string()).collect();
+        let finding =
+            format!("what is bound to vfio-pci ({}) no driver of Ringway's takes", others.join(", "));
+        let mend = "sudo ringway bind ADDRESS  # of another; `ringway status` lists them";
+        return Check::bad(NAME, Verdict::Failure, finding, mend);
     }
     let container = std::path::Path::new("/dev/vfio/vfio");
     if !kernel.may_open(container) {

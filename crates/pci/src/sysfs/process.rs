@@ -67,7 +67,7 @@ impl Memlock {
 pub struct Process {
     /// Its number.
     pub id: u32,
-    /// Its name, as `ps -o comm` shows it.
+    /// Its name, as `ps -o comm` shows it; control characters are `?`.
     pub name: String,
     /// The number of its parent; 0 for none.
     #[serde(skip)]
@@ -85,6 +85,11 @@ impl fmt::Display for Process {
     }
 }
 
+/// A name that its process chose, without what a terminal would take for a command.
+fn printable(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
 impl Sysfs {
     /// A process; `None` if there is none of this number.
     pub fn process(&self, id: u32) -> Option<Process> {
@@ -95,7 +100,7 @@ impl Sysfs {
         let mut users = field("Uid")?.split_whitespace().map(str::parse);
         Some(Process {
             id,
-            name: field("Name")?.to_owned(),
+            name: printable(field("Name")?),
             parent: field("PPid")?.parse().ok()?,
             user: users.next()?.ok()?,
             effective_user: users.next()?.ok()?,

@@ -108,6 +108,26 @@ fn whichever_write_fails_the_machine_is_as_before_and_the_error_says_what_was_un
 }
 
 #[test]
+fn a_signal_at_whichever_moment_leaves_the_machine_as_before() {
+    for request in requests() {
+        let mut number = 0;
+        loop {
+            let fake = Fake::new();
+            fake.set_up("eth0");
+            let before = fake.snapshot();
+            fake.interrupt_after(number);
+            let Err(error) = bind(&fake, &request) else { break };
+            let case = format!("after write {number} of {request:?}");
+            let text = error.to_string();
+            assert!(text.contains("interrupted by a signal"), "{case}: {text}");
+            fake.assert_as(&before, &format!("{case}: {text}"));
+            number += 1;
+        }
+        assert!(number >= 5, "only {number} writes for {request:?}");
+    }
+}
+
+#[test]
 fn whichever_write_fails_a_binding_that_was_to_change_hands_stays_with_its_user() {
     for failure in [Failure::Refused, Failure::LateError] {
         let mut number = 0;
@@ -212,6 +232,19 @@ fn the_addresses_of_an_interface_taken_by_force_are_named_as_lost_when_it_comes_
 }
 
 #[test]
+fn a_bridge_and_virtual_functions_taken_by_force_are_named_as_lost() {
+    let fake = Fake::new();
+    fake.link("sys/class/net/eth0/master", "../../net/br0");
+    fake.put("sys/devices/pci0000:00/0000:03:00.0/sriov_numvfs", "4\n");
+    fake.vfio_refuses("0000:03:00.0");
+    let request = BindRequest { force: true, ..for_ada(&["03:00.0"]) };
+    let error = bind(&fake, &request).unwrap_err().to_string();
+    for lost in ["br0 on eth0; set that up again", "4 virtual functions of 0000:03:00.0; begin them again"] {
+        assert!(error.contains(&format!("What no undoing brings back: {lost}")), "{error}");
+    }
+}
+
+#[test]
 fn a_module_that_cannot_be_loaded_is_reported_in_modprobes_words() {
     let fake = Fake::new();
     let before = fake.snapshot();
@@ -250,6 +283,48 @@ fn a_killed_binding_is_put_right_by_unbind() {
                 Err(Error::NothingNamed) => {}
                 Err(error) => panic!("{error}"),
             }
+            fake.assert_as(&before, &format!("killed at write {number} of {request:?}"));
+            if writes <= number {
+                killed.unwrap();
+                break;
+            }
+            number += 1;
+        }
+        assert!(number >= 4, "only {number} writes for {request:?}");
+    }
+}
+
+#[test]
+fn a_killed_binding_that_is_done_again_still_knows_what_was_there_before() {
+    for request in requests() {
+        let mut number = 0;
+        loop {
+            let fake = Fake::new();
+            fake.with_module("vfio-pci");
+            fake.with_module("vfio_iommu_type1");
+            fake.put("run/ringway/.keep", "");
+            fake.put("etc/security/limits.d/.keep", "");
+            fake.attach("0000:04:00.1", "ixgbe");
+            // A driver that would get its functions by no other way than by name.
+            for address in ["0000:03:00.0", "0000:03:00.1", "0000:04:00.0", "0000:04:00.1"] {
+                fake.put(&format!("sys/devices/pci0000:00/{address}/driver_override"), "ixgbe\n");
+            }
+            let before = fake.snapshot();
+            fake.fail_at(number, Failure::Killed);
+            let killed = bind(&fake, &request);
+            let writes = fake.writes();
+            fake.heal();
+            // By address, as an interface is gone by then.
+            let mut again = request.clone();
+            again
+                .functions
+                .iter_mut()
+                .filter(|name| *name == "eth0")
+                .for_each(|name| *name = "03:00.0".to_owned());
+            bind(&fake, &again).unwrap();
+            let unbind = UnbindRequest { persist: true, ..UnbindRequest::default() };
+            plan_unbind(&fake, &unbind).unwrap().carry_out(&fake).unwrap();
+            fake.set_limits(100, "8388608", "8388608");
             fake.assert_as(&before, &format!("killed at write {number} of {request:?}"));
             if writes <= number {
                 killed.unwrap();
@@ -359,6 +434,40 @@ fn a_lasting_binding_writes_a_rule_for_each_function_and_a_limit_for_the_user() 
     assert!(fake.read("etc/udev/rules.d/70-ringway-0000:03:00.1.rules").is_some());
     let limits = fake.read("etc/security/limits.d/90-ringway-1000.conf").unwrap();
     assert!(limits.ends_with("\nada - memlock 65536\n"), "{limits}");
+}
+
+#[test]
+fn a_lasting_limit_is_never_lowered_by_a_later_binding() {
+    let fake = Fake::new();
+    let limits = |fake: &Fake| fake.read("etc/security/limits.d/90-ringway-1000.conf").unwrap();
+    let request = |name, memlock| BindRequest { persist: true, memlock, ..for_ada(&[name]) };
+    bind(&fake, &request("03:00.0", Some(4 << 30))).unwrap();
+    bind(&fake, &request("03:00.1", Some(1 << 30))).unwrap();
+    assert!(limits(&fake).ends_with("\nada - memlock 4194304\n"), "{}", limits(&fake));
+    bind(&fake, &request("03:00.1", None)).unwrap();
+    bind(&fake, &request("03:00.1", Some(1 << 30))).unwrap();
+    assert!(limits(&fake).ends_with("\nada - memlock unlimited\n"), "{}", limits(&fake));
+    // What isn't a limit is no reason to fail, or to be kept.
+    fake.put("etc/security/limits.d/90-ringway-1000.conf", "ada - memlock much\n");
+    bind(&fake, &request("03:00.1", Some(1 << 30))).unwrap();
+    assert!(limits(&fake).ends_with("\nada - memlock 1048576\n"), "{}", limits(&fake));
+}
+
+#[test]
+fn a_rule_that_names_another_user_is_told() {
+    let fake = Fake::new();
+    bind(&fake, &BindRequest { persist: true, ..for_ada(&["03:00.0"]) }).unwrap();
+    let bob = BindRequest { user: Some("1001".to_owned()), ..for_ada(&["03:00.0"]) };
+    let told = |outcome: &Outcome| {
+        outcome.notes.iter().any(|note| {
+            note == "0000:03:00.0 goes back to user 1000 at the next boot, by \
+                     /etc/udev/rules.d/70-ringway-0000:03:00.0.rules: bind with --persist to change that"
+        })
+    };
+    let outcome = bind(&fake, &bob).unwrap();
+    assert!(told(&outcome), "{outcome:?}");
+    let outcome = bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    assert!(!told(&outcome), "{outcome:?}");
 }
 
 #[test]

@@ -151,6 +151,15 @@ fn missing_rights_fail_with_the_command_that_gives_them() {
 }
 
 #[test]
+fn a_bound_function_that_no_driver_takes_does_not_make_a_machine_ready() {
+    let fake = healthy();
+    fake.put("sys/devices/pci0000:00/0000:03:00.0/device", "0x10d3\n");
+    let (finding, mend) = ails(&fake, "rights on /dev/vfio", Verdict::Failure);
+    assert_eq!(finding, "what is bound to vfio-pci (0000:03:00.0) no driver of Ringway's takes");
+    assert!(mend.starts_with("sudo ringway bind ADDRESS"), "{mend}");
+}
+
+#[test]
 fn too_little_locked_memory_fails_with_both_numbers_and_who_counts() {
     let fake = healthy();
     fake.set_limits(300, "8388608", "8388608");

@@ -36,6 +36,11 @@ fn what_is_not_there_or_not_named_is_refused() {
     assert_begins(&refusal(&fake, &for_ada(&["br0"])), "br0 is a network interface, but no PCI function's");
     let request = BindRequest { user: Some("eve".to_owned()), ..for_ada(&["03:00.0"]) };
     assert_begins(&refusal(&fake, &request), "there is no user 'eve' on this machine");
+    // To chown, this number means that the owner stays.
+    for name in ["4294967295", "4294967296", "-1", ""] {
+        let request = BindRequest { user: Some(name.to_owned()), ..for_ada(&["03:00.0"]) };
+        assert_begins(&refusal(&fake, &request), &format!("there is no user '{name}' on this machine"));
+    }
 }
 
 #[test]

@@ -179,6 +179,27 @@ fn a_function_that_a_program_has_open_is_refused_and_the_program_named() {
 }
 
 #[test]
+fn a_function_that_a_program_has_open_by_its_own_node_is_refused_too() {
+    let fake = Fake::new();
+    bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    fake.put("sys/devices/pci0000:00/0000:03:00.0/vfio-dev/vfio3/dev", "511:3\n");
+    fake.process(4711, "qemu", 100, 1000);
+    fake.link("proc/4711/fd/7", "/dev/vfio/devices/vfio3");
+    let error = unbind(&fake, &request(&["03:00.0"])).unwrap_err().to_string();
+    assert!(error.ends_with("process 4711 (qemu), through /dev/vfio/devices/vfio3: end it first"), "{error}");
+}
+
+#[test]
+fn a_name_that_a_process_chose_cannot_command_the_terminal() {
+    let fake = Fake::new();
+    bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    fake.process(4711, "\u{1b}[2J\u{7}ok", 100, 1000);
+    fake.link("proc/4711/fd/7", "/dev/vfio/12");
+    let error = unbind(&fake, &request(&["03:00.0"])).unwrap_err().to_string();
+    assert!(error.contains("process 4711 (?[2J?ok)"), "{error:?}");
+}
+
+#[test]
 fn a_function_that_was_never_taken_is_left_alone() {
     let fake = Fake::new();
     let error = unbind(&fake, &request(&["03:00.0"])).unwrap_err();
@@ -226,6 +247,71 @@ fn another_driver_can_be_named() {
 }
 
 #[test]
+fn a_driver_named_for_a_nic_is_not_for_what_came_along_with_it() {
+    for names in [&["04:00.0"][..], &[]] {
+        let fake = Fake::new();
+        bind(&fake, &BindRequest { group: true, ..for_ada(&["04:00.0"]) }).unwrap();
+        unbind(&fake, &UnbindRequest { driver: Some("ixgbe".to_owned()), ..request(names) }).unwrap();
+        assert_eq!(fake.driver("0000:04:00.0").as_deref(), Some("ixgbe"), "{names:?}");
+        assert_eq!(fake.driver("0000:04:00.2").as_deref(), Some("snd_hda_intel"), "{names:?}");
+    }
+}
+
+#[test]
+fn what_is_no_driver_to_give_back_to_is_refused_and_quoted() {
+    let fake = Fake::new();
+    bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    let before = fake.snapshot();
+    for name in ["", ".", "..", "../../devices", "/ixgbe", "-r", "--remove", "vfio-pci", "vfio_pci"] {
+        let error = unbind(&fake, &UnbindRequest { driver: Some(name.to_owned()), ..request(&["03:00.0"]) })
+            .unwrap_err();
+        assert!(error.to_string().starts_with(&format!("'{name}' is no driver")), "{error}");
+        fake.assert_as(&before, name);
+    }
+}
+
+#[test]
+fn a_function_that_someone_gave_to_a_driver_since_stays_there_and_is_forgotten() {
+    let fake = Fake::new();
+    bind(&fake, &for_ada(&["03:00.0"])).unwrap();
+    fake.detach("0000:03:00.0");
+    fake.put("sys/devices/pci0000:00/0000:03:00.0/driver_override", "ixgbe-of-ours\n");
+    fake.add_driver("ixgbe-of-ours");
+    fake.attach("0000:03:00.0", "ixgbe-of-ours");
+    let outcome = unbind(&fake, &request(&[])).unwrap();
+    assert_eq!(outcome.done, ["remove /run/ringway/0000:03:00.0"]);
+    assert_eq!(outcome.notes, ["0000:03:00.0 is not on vfio-pci: ixgbe-of-ours has it, and keeps it"]);
+    assert_eq!(fake.driver("0000:03:00.0").as_deref(), Some("ixgbe-of-ours"));
+    let reserved = fake.read("sys/devices/pci0000:00/0000:03:00.0/driver_override").unwrap();
+    assert_eq!(reserved, "ixgbe-of-ours\n");
+}
+
+#[test]
+fn what_was_kept_of_a_card_that_was_taken_out_goes_and_what_came_along_with_it_is_given_back() {
+    for names in [&["04:00.0"][..], &[]] {
+        let fake = Fake::new();
+        bind(&fake, &BindRequest { persist: true, group: true, ..for_ada(&["04:00.0"]) }).unwrap();
+        fake.take_out("0000:04:00.0");
+        let outcome = unbind(&fake, &UnbindRequest { persist: true, ..request(names) }).unwrap();
+        let told = "0000:04:00.0 is no longer in the machine".to_owned();
+        assert!(outcome.notes.contains(&told), "{outcome:?}");
+        assert_eq!(fake.driver("0000:04:00.2").as_deref(), Some("snd_hda_intel"));
+        let left: Vec<String> = fake.snapshot().into_keys().filter(|name| name.contains("ringway")).collect();
+        assert_eq!(left, ["run/ringway"]);
+    }
+}
+
+#[test]
+fn a_companion_that_was_taken_out_does_not_keep_the_rest_from_going_back() {
+    let fake = Fake::new();
+    bind(&fake, &BindRequest { group: true, ..for_ada(&["04:00.0"]) }).unwrap();
+    fake.take_out("0000:04:00.2");
+    unbind(&fake, &request(&["04:00.0"])).unwrap();
+    assert_eq!(fake.driver("0000:04:00.0").as_deref(), Some("ixgbe"));
+    assert_eq!(fake.read("run/ringway/0000:04:00.2"), None);
+}
+
+#[test]
 fn a_reservation_that_was_there_before_comes_back() {
     let fake = Fake::new();
     fake.put("sys/devices/pci0000:00/0000:03:00.0/driver_override", "ixgbe\n");
@@ -233,6 +319,18 @@ fn a_reservation_that_was_there_before_comes_back() {
     unbind(&fake, &request(&["03:00.0"])).unwrap();
     assert_eq!(fake.read("sys/devices/pci0000:00/0000:03:00.0/driver_override").unwrap(), "ixgbe\n");
     assert_eq!(fake.driver("0000:03:00.0").as_deref(), Some("ixgbe"));
+}
+
+#[test]
+fn the_limits_file_of_a_user_who_has_nothing_left_goes_with_the_last_function() {
+    let fake = Fake::new();
+    bind(&fake, &BindRequest { persist: true, ..for_ada(&["03:00.0"]) }).unwrap();
+    let bob = BindRequest { persist: true, user: Some("1001".to_owned()), ..for_ada(&["03:00.0"]) };
+    bind(&fake, &bob).unwrap();
+    unbind(&fake, &UnbindRequest { persist: true, ..request(&["03:00.0"]) }).unwrap();
+    for user in [1000, 1001] {
+        assert_eq!(fake.read(&format!("etc/security/limits.d/90-ringway-{user}.conf")), None, "{user}");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@
 //! Frames are Ethernet without FCS; files with another link type are refused.
 
 mod reader;
+mod rotation;
 mod writer;
 
 pub use reader::{Captured, Reader};
+pub use rotation::{RotatingWriter, Rotation};
 pub use writer::Writer;
 
 use std::io;

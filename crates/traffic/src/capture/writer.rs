@@ -27,6 +27,7 @@ use std::time::Duration;
 pub struct Writer {
     path: PathBuf,
     file: PcapNgWriter<BufWriter<File>>,
+    bytes: u64,
 }
 
 impl Writer {
@@ -45,7 +46,7 @@ impl Writer {
             let block = InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: 0, options };
             file.write_block(&block.into_block()).map_err(|error| failed(path, error))?;
         }
-        let mut writer = Self { path: path.to_owned(), file };
+        let mut writer = Self { path: path.to_owned(), file, bytes: 0 };
         // From now on it is a capture file, and a disk that is full is known of.
         writer.flush()?;
         Ok(writer)
@@ -56,15 +57,35 @@ impl Writer {
     /// # Errors
     /// When the file can't be written.
     pub fn write(&mut self, interface: u32, time: Duration, frame: &[u8]) -> Result<(), Error> {
+        self.write_cut(interface, time, frame, frame.len() as u32)
+    }
+
+    /// The same for what is left of a frame that had `length` bytes.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn write_cut(
+        &mut self,
+        interface: u32,
+        time: Duration,
+        frame: &[u8],
+        length: u32,
+    ) -> Result<(), Error> {
         let block = EnhancedPacketBlock {
             interface_id: interface,
             timestamp: time,
-            original_len: frame.len() as u32,
+            original_len: length,
             data: Cow::Borrowed(frame),
             options: Vec::new(),
         };
         let written = self.file.write_block(&block.into_block());
-        written.map(|_| ()).map_err(|error| failed(&self.path, error))
+        self.bytes = self.bytes.saturating_add(written.map_err(|error| failed(&self.path, error))? as u64);
+        Ok(())
+    }
+
+    /// Bytes of frames written so far, with what the format puts around them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Hands everything to the system.

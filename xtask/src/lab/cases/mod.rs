@@ -3,6 +3,7 @@
 mod binding;
 mod boot;
 mod bridge;
+mod capture;
 mod confinement;
 mod doctor;
 mod echo;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
     let mut cases: Vec<Case> = [
         boot::CASES,
         bridge::CASES,
+        capture::CASES,
         forward::CASES,
         generate::CASES,
         echo::CASES,

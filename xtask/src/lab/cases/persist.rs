@@ -36,6 +36,12 @@ pub(super) const CASES: &[Case] = &[
         configuration: Configuration::Debian,
         run: raises_memlock,
     },
+    Case {
+        name: "bind-through-sudo",
+        shows: "`cargo xtask bind` and `unbind`, called by the user, ask sudo for root by themselves",
+        configuration: Configuration::Debian,
+        run: through_sudo,
+    },
 ];
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -240,5 +246,23 @@ fn raises_memlock(machine: &mut Machine) -> Result<()> {
     if owner.trim() != USER {
         bail!("expected the group to belong to {USER}, who ran sudo, saw {owner:?}");
     }
+    Ok(())
+}
+
+/// What cargo builds and runs: the program itself, as the user, with no right to anything.
+fn through_sudo(machine: &mut Machine) -> Result<()> {
+    let as_user = |command: &str| format!("/usr/bin/su {USER} -c '{command}'");
+    let refused = machine.run(&as_user(&format!("ringway bind {FIRST}")))?;
+    if refused.status == 0 || !refused.output.contains("needs root") {
+        bail!("expected the user to need root for a binding, saw {}:\n{}", refused.status, refused.output);
+    }
+    let said = machine.check(&as_user(&format!("xtask bind {FIRST}")))?;
+    let state =
+        machine.check(&format!("driver_of {FIRST}; stat -c '%U %a' /dev/vfio/$(group_of {FIRST})"))?;
+    if state.split_whitespace().collect::<Vec<_>>() != ["vfio-pci", USER, "600"] {
+        bail!("expected {FIRST} on vfio-pci and its group with {USER}, saw {state:?} after:\n{said}");
+    }
+    machine.check(&as_user(&format!("xtask unbind {FIRST}")))?;
+    machine.check(&format!("await 20 has_interface {FIRST}"))?;
     Ok(())
 }

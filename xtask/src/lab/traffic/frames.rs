@@ -88,18 +88,55 @@ fn frame(destination: &[u8; 6], tags: &[[u8; 4]], length: usize, numbers: &mut N
 /// Sends the frames from one end and compares what comes out at the other.
 pub fn pass_unchanged(from: &Wire, to: &Wire, frames: &[Vec<u8>]) -> Result<()> {
     let sender = from.namespace.within(|| PacketSocket::open(INTERFACE))?;
-    let receiver = to.namespace.within(|| PacketSocket::open(INTERFACE))?;
+    let receiver = Receiver::open(to)?;
     let mut sent = 0;
-    let mut received = 0;
-    while received < frames.len() {
+    receiver.expect(frames, |received| {
         while sent < frames.len() && sent < received + WINDOW {
             let Some(frame) = frames.get(sent) else { break };
-            sender.send(frame).map_err(|error| {
-                anyhow::anyhow!("cannot send frame {sent} of {} bytes: {error}", frame.len())
-            })?;
+            send(&sender, frame)?;
             sent += 1;
         }
-        let Some(seen) = next_of_ours(&receiver)? else {
+        Ok(())
+    })
+}
+
+/// Sends frames from one end, as many at once as are given.
+pub fn send_all(from: &Wire, frames: &[Vec<u8>]) -> Result<()> {
+    let sender = from.namespace.within(|| PacketSocket::open(INTERFACE))?;
+    frames.iter().try_for_each(|frame| send(&sender, frame))
+}
+
+fn send(sender: &PacketSocket, frame: &[u8]) -> Result<()> {
+    sender
+        .send(frame)
+        .map_err(|error| anyhow::anyhow!("cannot send a frame of {} bytes: {error}", frame.len()))
+}
+
+/// An end that waits for frames from now on.
+#[derive(Debug)]
+pub struct Receiver(PacketSocket);
+
+impl Receiver {
+    /// At that end.
+    pub fn open(wire: &Wire) -> Result<Self> {
+        Ok(Self(wire.namespace.within(|| PacketSocket::open(INTERFACE))?))
+    }
+
+    /// Receives exactly these frames, in their order. Before each, `go_on` is told how many have come.
+    pub fn expect(&self, frames: &[Vec<u8>], mut go_on: impl FnMut(usize) -> Result<()>) -> Result<()> {
+        expect(&self.0, frames, &mut go_on)
+    }
+}
+
+fn expect(
+    receiver: &PacketSocket,
+    frames: &[Vec<u8>],
+    go_on: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    let mut received = 0;
+    while received < frames.len() {
+        go_on(received)?;
+        let Some(seen) = next_of_ours(receiver)? else {
             bail!(
                 "expected frame {received} of {} (the window before it came through), saw nothing for {} s",
                 frames.len(),

@@ -67,7 +67,7 @@ impl Fake {
         }
     }
 
-    pub(super) fn detach(&self, address: &str) {
+    pub fn detach(&self, address: &str) {
         let driver = self.driver(address).unwrap();
         let folder = self.path_of(address);
         fs::remove_file(folder.join("driver")).unwrap();
@@ -173,6 +173,11 @@ impl Fake {
 }
 
 impl Kernel for Fake {
+    fn interrupted(&self) -> bool {
+        let state = self.state.borrow();
+        state.interrupt_after.is_some_and(|writes| state.writes >= writes)
+    }
+
     fn sysfs(&self) -> &Sysfs {
         &self.sysfs
     }

@@ -34,6 +34,8 @@ struct State {
     writes: usize,
     fail: Option<(usize, Failure)>,
     fail_undo_of: Option<String>,
+    /// A signal comes when so many writes have been made.
+    pub interrupt_after: Option<usize>,
     owners: BTreeMap<PathBuf, Ownership>,
     addresses: Vec<(String, IpAddr)>,
     /// Functions that vfio-pci refuses, and those that it accepts without taking them.
@@ -186,6 +188,19 @@ impl Fake {
         self.remove(&format!("sys/bus/pci/drivers/{driver}"));
     }
 
+    /// Takes a card out of the machine.
+    pub fn take_out(&self, address: &str) {
+        if self.driver(address).is_some() {
+            self.detach(address);
+        }
+        let group = self.sysfs.link_name(format!("/sys/bus/pci/devices/{address}/iommu_group"));
+        if let Some(group) = group {
+            self.remove(&format!("sys/kernel/iommu_groups/{group}/devices/{address}"));
+        }
+        self.remove(&format!("sys/bus/pci/devices/{address}"));
+        self.remove(&format!("sys/devices/pci0000:00/{address}"));
+    }
+
     pub fn process(&self, id: u32, name: &str, parent: u32, user: u32) {
         self.process_with_rights(id, name, parent, user, user);
     }
@@ -252,6 +267,13 @@ impl Fake {
     /// Makes each write to a path with this end fail after the failure set by `fail_at` has happened.
     pub fn fail_undo_of(&self, end: &str) {
         self.state.borrow_mut().fail_undo_of = Some(end.to_owned());
+    }
+
+    /// A signal comes when so many writes from now on have been made.
+    pub fn interrupt_after(&self, writes: usize) {
+        let mut state = self.state.borrow_mut();
+        state.writes = 0;
+        state.interrupt_after = Some(writes);
     }
 
     /// No failures from now on.

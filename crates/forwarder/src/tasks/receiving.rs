@@ -1,8 +1,6 @@
 //! The task of a receiver: what became of marked packets, and how long they took.
 
-use super::budget::Budget;
-use super::counters::TaskCounters;
-use super::task::{Round, Task};
+use crate::engine::{Budget, Round, Task, TaskCounters};
 use crate::machine::clock;
 use ringway_packet::Batch;
 use ringway_port::{Error, ReceiveQueue};

@@ -1,8 +1,6 @@
 //! The task of a generator: marked packets out of one transmit queue.
 
-use super::budget::Budget;
-use super::counters::TaskCounters;
-use super::task::{Round, Task};
+use crate::engine::{Budget, Round, Task, TaskCounters};
 use crate::machine::clock;
 use ringway_packet::{Batch, Pool, Supply};
 use ringway_port::{Error, TransmitQueue};

@@ -1,0 +1,138 @@
+//! `ringway capture`: what a port receives, into capture files.
+
+use super::lines::Lines;
+use super::one_port::OnePort;
+use super::{print, print_json, running};
+use crate::Error;
+use crate::cli::CaptureOptions;
+use crate::engine::{Outcome, Reception, Sample, StoppedBy};
+use crate::output::rates::grouped;
+use crate::tasks::capturing::{Captured, Capturing};
+use ringway_port::Information;
+use ringway_traffic::capture::{RotatingWriter, Rotation};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// What a run came to: the object that `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+struct Summary {
+    port: String,
+    driver: &'static str,
+    /// Packets and bytes that the port received; bytes are without FCS.
+    received_packets: u64,
+    received_bytes: u64,
+    /// Packets that are in the files, with what was kept of them in bytes.
+    written_packets: u64,
+    written_bytes: u64,
+    files: u64,
+    /// Packets that the disk was too slow for.
+    dropped: u64,
+    /// Packets that the device had no receive buffer for; null where it doesn't count them.
+    missed: Option<u64>,
+    seconds: f64,
+    stopped_by: StoppedBy,
+    errors: Vec<String>,
+}
+
+/// Captures until something ends it.
+///
+/// # Errors
+/// When the file can't be made, the port can't be opened, or either fails on the way.
+pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
+    let (mut port, (receive, transmit)) = OnePort::open(options.port, &options.run, Reception::Everything)?;
+    let (console, info) = (port.console, port.information().clone());
+    // A file is made only where there is something to capture.
+    let rotation = Rotation { bytes: options.rotate_size, time: options.rotate_time };
+    let writer = RotatingWriter::create(&options.write, &[&info.name], rotation)?;
+    let (task, mut capture) =
+        Capturing::start(receive, options.run.batch.into(), options.snap_length as usize, writer)
+            .map_err(Error::System)?;
+    console.note("times are those of this machine's clock when packets were received: the port stamps none");
+    console.note(format_args!(
+        "capturing on {} into {}; {}",
+        options.port,
+        options.write.display(),
+        running::how_to_end(options.run.duration, options.run.packets, "captured")
+    ));
+    let mut failure = None;
+    let outcome = port.run(Box::new(task), true, |up| {
+        let since = up.up;
+        let (capture, failure) = (&capture, &mut failure);
+        Lines::of(up, move |sample: &Sample| {
+            let Captured { written, dropped, files, .. } = capture.read();
+            let clock = running::clock(sample.at.saturating_duration_since(since), options.run.duration);
+            console.note(format_args!(
+                "{clock}  written {}  dropped {}  files {files}",
+                grouped(written),
+                grouped(dropped)
+            ));
+            if let Some(error) = capture.failure() {
+                console.warn(format_args!("{error}; what comes from now on is counted as dropped"));
+                *failure = Some(error);
+            }
+        })
+    })?;
+    drop(transmit);
+    capture.finish();
+    failure = failure.or(capture.failure());
+    port.leave();
+    let summary = summary(&outcome, &info, capture.read(), failure.as_ref());
+    if options.run.output.json {
+        print_json(&summary)?;
+    } else {
+        print(&summary.text())?;
+    }
+    if !outcome.failures.is_empty() {
+        return Err(Error::Failed(outcome.failures));
+    }
+    match failure {
+        Some(error) => Err(error.into()),
+        None if summary.dropped > 0 || summary.missed.is_some_and(|missed| missed > 0) => {
+            Ok(ExitCode::from(super::LOST))
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn summary(
+    outcome: &Outcome,
+    info: &Information,
+    captured: Captured,
+    failure: Option<&ringway_traffic::capture::Error>,
+) -> Summary {
+    let port = outcome.last.ports.first();
+    let received = port.map(|port| port.statistics.received()).unwrap_or_default();
+    let errors = outcome.failures.iter().map(ToString::to_string);
+    Summary {
+        port: info.name.clone(),
+        driver: info.driver,
+        received_packets: received.packets,
+        received_bytes: received.bytes,
+        written_packets: captured.written,
+        written_bytes: captured.bytes,
+        files: captured.files,
+        dropped: captured.dropped,
+        missed: port.and_then(|port| port.statistics.missed),
+        seconds: outcome.seconds,
+        stopped_by: outcome.stopped_by,
+        errors: errors.chain(failure.map(ToString::to_string)).collect(),
+    }
+}
+
+impl Summary {
+    fn text(&self) -> String {
+        format!(
+            "{}: received {} packets in {:.2} s, written {} ({} bytes) into {} file{}; dropped {}, missed by the card {}; ended by {}\n",
+            self.port,
+            grouped(self.received_packets),
+            self.seconds,
+            grouped(self.written_packets),
+            grouped(self.written_bytes),
+            self.files,
+            if self.files == 1 { "" } else { "s" },
+            grouped(self.dropped),
+            self.missed.map_or_else(|| "(not counted)".to_owned(), grouped),
+            self.stopped_by,
+        )
+    }
+}

@@ -1,0 +1,252 @@
+//! The task of a capture: received packets are copied, and a thread of its own writes them.
+//!
+//! Contract: the worker never waits for the disk. Copies go through a bounded queue in chunks; when it is full, packets are
+//! counted as dropped. When a file can't be written any more, that is told once, and what comes after is counted too.
+
+use crate::engine::{Budget, Round, Task, TaskCounters};
+use crossbeam_queue::ArrayQueue;
+use ringway_packet::Batch;
+use ringway_port::{Error, ReceiveQueue};
+use ringway_traffic::capture::RotatingWriter;
+use rustix::time::{ClockId, clock_gettime};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Chunks between worker and writer: with whole batches of full frames about 100 MB.
+const CHUNKS: usize = 256;
+/// How long the writer sleeps when there is nothing to write.
+const NAP: Duration = Duration::from_millis(1);
+
+/// Copies of packets that were received together.
+#[derive(Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    packets: Vec<Copied>,
+}
+
+/// Where a copy lies in its chunk, from the end of the one before.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    /// Since 1970, in nanoseconds.
+    time: u64,
+    captured: u32,
+    length: u32,
+}
+
+/// What the two threads share.
+#[derive(Debug)]
+struct Shared {
+    full: ArrayQueue<Chunk>,
+    empty: ArrayQueue<Chunk>,
+    /// The worker has no more.
+    ended: AtomicBool,
+    written: AtomicU64,
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+    files: AtomicU64,
+    failure: Mutex<Option<ringway_traffic::capture::Error>>,
+}
+
+/// What became of captured packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// Packets in the files.
+    pub written: u64,
+    /// What is there of them, in bytes.
+    pub bytes: u64,
+    /// Packets that the writer was too slow for, or that came when it could write no more.
+    pub dropped: u64,
+    /// Files begun.
+    pub files: u64,
+}
+
+/// A capture from outside. Dropped, it waits until everything is written.
+#[derive(Debug)]
+pub struct Capture {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// What became of packets so far.
+    pub fn read(&self) -> Captured {
+        let Shared { written, bytes, dropped, files, .. } = &*self.shared;
+        Captured {
+            written: written.load(Ordering::Relaxed),
+            bytes: bytes.load(Ordering::Relaxed),
+            dropped: dropped.load(Ordering::Relaxed),
+            files: files.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Why nothing more is written, once.
+    pub fn failure(&self) -> Option<ringway_traffic::capture::Error> {
+        self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits until everything is written.
+    pub fn finish(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the writer leaves what it wrote.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Copies what one queue receives.
+#[derive(Debug)]
+pub struct Capturing {
+    receive: Box<dyn ReceiveQueue>,
+    batch: Batch,
+    /// At most so many bytes of each packet are kept.
+    snap: usize,
+    shared: Arc<Shared>,
+    counters: Arc<TaskCounters>,
+}
+
+impl Capturing {
+    /// From `receive` to `writer`, up to `size` packets at once, of each at most `snap` bytes.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        receive: Box<dyn ReceiveQueue>,
+        size: usize,
+        snap: usize,
+        writer: RotatingWriter,
+    ) -> io::Result<(Self, Capture)> {
+        let shared = Arc::new(Shared {
+            full: ArrayQueue::new(CHUNKS),
+            empty: ArrayQueue::new(CHUNKS),
+            ended: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            files: AtomicU64::new(1),
+            failure: Mutex::new(None),
+        });
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || write(&shared, writer)
+        })?;
+        let batch = Batch::new(receive.pool(), size);
+        let capturing = Self { receive, batch, snap, shared: Arc::clone(&shared), counters: Arc::default() };
+        Ok((capturing, Capture { shared, thread: Some(thread) }))
+    }
+
+    fn copy(&mut self) {
+        let mut chunk = self.shared.empty.pop().unwrap_or_default();
+        let now = wall_clock();
+        for frame in self.batch.frames() {
+            let (before, length) = (chunk.bytes.len(), frame.total_len());
+            for segment in frame.segments() {
+                let left = self.snap.saturating_sub(chunk.bytes.len().saturating_sub(before));
+                chunk.bytes.extend_from_slice(segment.get(..left).unwrap_or(segment));
+            }
+            let captured = chunk.bytes.len().saturating_sub(before) as u32;
+            let time = frame.timestamp().unwrap_or(now);
+            chunk.packets.push(Copied { time, captured, length: length as u32 });
+        }
+        if let Err(chunk) = self.shared.full.push(chunk) {
+            count(&self.shared.dropped, chunk.packets.len() as u64);
+        }
+    }
+}
+
+impl Task for Capturing {
+    fn round(&mut self, budget: Option<&Budget>) -> Result<Round, Error> {
+        let received = self.receive.receive(&mut self.batch)?;
+        if received == 0 {
+            return Ok(Round::default());
+        }
+        self.copy();
+        self.batch.clear();
+        self.counters.handled(received as u64);
+        // More may come with the last batch than were asked for.
+        let finished = budget.is_some_and(|budget| {
+            let claimed = budget.claim(received as u64);
+            budget.settle(0, claimed)
+        });
+        Ok(Round { received, sent: 0, finished })
+    }
+
+    /// What has arrived already is captured too.
+    fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
+        while self.round(None)?.received > 0 && Instant::now() < deadline {}
+        Ok(())
+    }
+
+    fn counters(&self) -> &Arc<TaskCounters> {
+        &self.counters
+    }
+}
+
+/// Nanoseconds since 1970.
+fn wall_clock() -> u64 {
+    let time = clock_gettime(ClockId::Realtime);
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Two threads may count: once a chunk, so an addition in memory costs nothing.
+fn count(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}
+
+/// The writer's thread: until the worker has ended and nothing is left.
+fn write(shared: &Shared, mut writer: RotatingWriter) {
+    let mut broken = false;
+    loop {
+        let ended = shared.ended.load(Ordering::Acquire);
+        let Some(mut chunk) = shared.full.pop() else {
+            // Nothing to do: what was written shall be seen by others.
+            let flushed = if broken { Ok(()) } else { writer.flush() };
+            broken |= note(shared, flushed);
+            if ended {
+                return;
+            }
+            std::thread::sleep(NAP);
+            continue;
+        };
+        let (mut place, mut packets, mut bytes) = (0usize, 0u64, 0u64);
+        for &Copied { time, captured, length } in &chunk.packets {
+            let end = place.saturating_add(captured as usize);
+            let frame = chunk.bytes.get(place..end).unwrap_or_default();
+            place = end;
+            if broken {
+                count(&shared.dropped, 1);
+                continue;
+            }
+            broken = note(shared, writer.write(0, Duration::from_nanos(time), frame, length));
+            if broken {
+                count(&shared.dropped, 1);
+            } else {
+                packets = packets.saturating_add(1);
+                bytes = bytes.saturating_add(captured.into());
+            }
+        }
+        count(&shared.written, packets);
+        count(&shared.bytes, bytes);
+        shared.files.store(writer.files().into(), Ordering::Relaxed);
+        chunk.bytes.clear();
+        chunk.packets.clear();
+        // A surplus one is dropped.
+        let _ = shared.empty.push(chunk);
+    }
+}
+
+/// Keeps the first failure. Whether there was one.
+fn note(shared: &Shared, result: Result<(), ringway_traffic::capture::Error>) -> bool {
+    let Err(error) = result else { return false };
+    shared.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    true
+}
