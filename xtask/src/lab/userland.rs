@@ -88,7 +88,8 @@ pub fn build(unpacked: &Unpacked) -> Result<Vec<u8>> {
 fn this_program() -> Result<Vec<u8>> {
     let stripped = std::env::temp_dir().join(format!("ringway-xtask-{}", std::process::id()));
     let mut strip = Command::new("strip");
-    strip.arg("-o").arg(&stripped).arg(tool::OWN_PROGRAM);
+    // By its path: `/proc/self/exe` would be strip itself.
+    strip.arg("-o").arg(&stripped).arg(std::env::current_exe()?);
     let program = tool::output_of(&mut strip).and_then(|_| read(&stripped));
     // It may not have come to be.
     let _ = fs::remove_file(&stripped);
