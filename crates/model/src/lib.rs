@@ -88,7 +88,7 @@
 //! | device | specification | front |
 //! |---|---|---|
 //! | [`virtio`]: a virtio-net function, modern PCI, split rings | virtio 1.2 | in process |
-//! | [`ixgbe`]: an 82599 | Intel 82599 datasheet | in process |
+//! | [`ixgbe`]: 82599, X540, X550 | Intel 82599 datasheet | in process, and for virtual machines (feature `vfio-user`) |
 //!
 //! [`Violation`]: virtio::Violation
 #![forbid(unsafe_code)]

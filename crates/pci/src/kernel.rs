@@ -342,3 +342,28 @@ fn modprobe(arguments: &[&str]) -> io::Result<()> {
         words.to_owned()
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_that_change_bindings_exclude_one_another_and_a_signal_ends_the_wait() {
+        let root = std::env::temp_dir().join(format!("ringway-lock-{}", std::process::id()));
+        let folder = root.join("sys/bus/pci");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("drivers_probe"), "").unwrap();
+        let kernel = || HostKernel { sysfs: Sysfs::under(&root), interrupted: Arc::default() };
+        let (one, other) = (kernel(), kernel());
+        let lock = one.lock().unwrap();
+        other.interruption().store(true, Ordering::Relaxed);
+        let refused = other.lock().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        let message = crate::bind::exclusively(&other).unwrap_err().to_string();
+        assert!(message.contains("interrupted by a signal"), "{message}");
+        other.interruption().store(false, Ordering::Relaxed);
+        drop(lock);
+        other.lock().unwrap();
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

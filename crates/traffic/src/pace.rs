@@ -12,6 +12,9 @@ pub enum Pace {
     Poisson(f64),
 }
 
+/// The most packets of a Poisson process that become due at once.
+const MOST: u32 = 4096;
+
 /// A clock of packets: how many are due by now.
 #[derive(Debug)]
 pub struct Pacer {
@@ -36,7 +39,11 @@ impl Pacer {
             Pace::Unlimited => u64::MAX,
             Pace::Constant(rate) => (elapsed * rate / 1e9) as u64,
             Pace::Poisson(rate) if rate > 0.0 => {
-                while self.next <= elapsed {
+                // A rate beyond all reason would keep this busy for ever: what is left is due the next time.
+                for _ in 0..MOST {
+                    if self.next > elapsed {
+                        break;
+                    }
                     // 1 - u is never zero, and its logarithm finite.
                     self.next -= (1.0 - self.random.f64()).ln() * 1e9 / rate;
                     self.due = self.due.saturating_add(1);
@@ -84,6 +91,14 @@ mod tests {
         let variance = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / counts.len() as f64;
         assert!((mean - 10.0).abs() < 0.1, "{mean}");
         assert!((variance / mean - 1.0).abs() < 0.05, "{variance}");
+    }
+
+    #[test]
+    fn a_rate_beyond_all_reason_is_no_hang() {
+        let mut pacer = Pacer::new(Pace::Poisson(1e38), 1);
+        let first = pacer.due(0);
+        assert_eq!(pacer.due(1_000_000_000), first + u64::from(MOST));
+        assert_eq!(pacer.due(1_000_000_000), first + 2 * u64::from(MOST));
     }
 
     #[test]

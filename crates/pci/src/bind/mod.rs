@@ -96,9 +96,14 @@ impl Plan {
 /// out.
 ///
 /// # Errors
-/// [`Error::Locked`] when somebody else doesn't end, or the machine has no PCI bus, or this isn't root.
+/// [`Error::Locked`] when somebody else doesn't end, or the machine has no PCI bus, or this isn't root;
+/// [`Error::Interrupted`] when a signal comes while somebody else is waited for.
 pub fn exclusively(kernel: &dyn Kernel) -> Result<Lock> {
-    kernel.lock().map_err(|source| Error::Locked { source })
+    kernel.lock().map_err(
+        |source| {
+            if kernel.interrupted() { Error::Interrupted } else { Error::Locked { source } }
+        },
+    )
 }
 
 /// Waits for a function's interface, by the name it had if udev gives it that again.
