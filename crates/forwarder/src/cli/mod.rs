@@ -7,6 +7,7 @@ mod capture;
 mod echo;
 mod flows;
 mod forward;
+mod queues;
 mod run;
 mod traffic;
 mod values;
@@ -19,6 +20,7 @@ pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, LatencyOptions, OutputOptions,
     Retouch, RingOptions, WhenFullArgument,
 };
+pub use queues::QueueOptions;
 pub use run::RunOptions;
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
 pub use values::{Devices, Lengths, PerPort, RateArgument};
