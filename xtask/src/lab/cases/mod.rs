@@ -10,6 +10,7 @@ mod echo;
 mod flows;
 mod forward;
 mod generate;
+mod interrupts;
 mod ixgbe_driver;
 mod ixgbe_model;
 mod persist;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         flows::CASES,
         ixgbe_model::CASES,
         ixgbe_driver::CASES,
+        interrupts::CASES,
         restart::CASES,
         ports::CASES,
         binding::CASES,
