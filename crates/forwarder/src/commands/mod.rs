@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod echo;
+mod features;
 pub mod flows;
 pub mod forward;
 pub mod generate;
