@@ -458,16 +458,24 @@ fn with_interrupts_few_packets_are_slept_between_and_none_is_lost() {
 
 #[test]
 fn four_queues_on_four_threads_share_the_flows_and_keep_each_in_order() {
+    for device in ["82599", "virtio-net"] {
+        four_queues(device);
+    }
+}
+
+fn four_queues(device: &str) {
     let output = run(&[
         "forward",
         "emulated:0",
         "emulated:1",
+        "--emulate",
+        device,
         "--queues",
         "4",
         "--workers",
         "4",
         "--packets",
-        "400000",
+        "100000",
         "--json",
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
