@@ -518,3 +518,15 @@ fn what_the_queues_and_offloads_cannot_be_is_said_with_what_can() {
         }
     }
 }
+
+#[test]
+fn the_table_of_features_in_the_documentation_is_what_the_drivers_say() {
+    let output = run(&["ports", "--features"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let table = text(&output);
+    let documented =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/features.md")).unwrap();
+    let documented = documented.split_once("\n| |").map(|(_, rest)| format!("| |{rest}")).unwrap();
+    assert_eq!(documented, table, "docs/features.md ends with what `ringway ports --features` prints");
+    assert!(!table.contains("is a mistake"), "{table}");
+}

@@ -47,8 +47,9 @@ impl Park for State {
     }
 }
 
-/// A receive queue.
+/// A receive queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct ReceiveQueue {
     state: Kept<State>,
     /// The next descriptor to come back.

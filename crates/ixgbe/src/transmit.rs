@@ -57,8 +57,9 @@ impl Park for State {
     }
 }
 
-/// A transmit queue.
+/// A transmit queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct TransmitQueue {
     state: Kept<State>,
     /// The next descriptor to be written; what is from `clean` up to it is the device's.

@@ -46,8 +46,9 @@ struct State {
     header: u32,
 }
 
-/// A receive queue.
+/// A receive queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct ReceiveQueue {
     state: Kept<State>,
     transport: Arc<dyn Transport>,

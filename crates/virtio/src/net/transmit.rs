@@ -70,8 +70,9 @@ pub(super) struct State {
     features: Features,
 }
 
-/// A transmit queue.
+/// A transmit queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct TransmitQueue {
     state: Kept<State>,
     transport: Arc<dyn Transport>,

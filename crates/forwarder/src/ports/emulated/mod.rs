@@ -277,6 +277,31 @@ mod tests {
         session.run(limits, &mut At(|forwarded| at_sample(forwarded, &events)))
     }
 
+    /// Two lines, since processors fetch them in pairs.
+    const LINES: usize = 128;
+
+    #[test]
+    fn what_one_worker_writes_shares_no_cache_line_with_what_another_uses() {
+        assert!(align_of::<Direction>() >= LINES);
+        assert!(align_of::<crate::engine::TaskCounters>() >= LINES);
+        assert!(align_of::<ringway_port::ReceiveCounters>() >= LINES);
+        assert!(align_of::<ringway_port::TransmitCounters>() >= LINES);
+        for kind in [Kind::Ixgbe(Personality::Fibre82599), Kind::VirtioNet] {
+            let options = OpenOptions {
+                port: PortOptions { receive_queues: 2, transmit_queues: 2, ..PortOptions::default() },
+                buffers: 4096,
+                buffer_size: BufferSize::default(),
+                emulation: EmulationOptions { kinds: vec![kind], ..EmulationOptions::default() },
+            };
+            let OpenPorts { opened, .. } = open(&[0], &options).unwrap();
+            for port in &opened {
+                assert_eq!((port.receive.len(), port.transmit.len()), (2, 2));
+                assert!(port.receive.iter().all(|queue| align_of_val(&**queue) >= LINES), "{kind:?}");
+                assert!(port.transmit.iter().all(|queue| align_of_val(&**queue) >= LINES), "{kind:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_card_that_is_pulled_out_is_named_and_all_memory_comes_back() {
         PAIRS.into_iter().for_each(pulled_out);
