@@ -520,6 +520,31 @@ fn what_the_queues_and_offloads_cannot_be_is_said_with_what_can() {
 }
 
 #[test]
+fn each_port_can_have_offloads_of_its_own() {
+    let lists =
+        "large-receive,tcp4-segmentation,receive-checksum/vlan-strip,vlan-insert,tcp4-segmentation,hash";
+    let output = run(&[
+        "forward",
+        "emulated:0",
+        "emulated:1",
+        "--emulate",
+        "virtio-net,82599",
+        "--offload",
+        lists,
+        "--packets",
+        "20000",
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(number(&json(&output), "forwarded"), 20_000);
+    let output = run(&["forward", "emulated:0", "emulated:1", "--offload", "none/large-receive"]);
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    for part in ["emulated:1", "large-receive", "82599", "tcp4-segmentation"] {
+        assert!(errors(&output).contains(part), "{part} in {}", errors(&output));
+    }
+}
+
+#[test]
 fn the_table_of_features_in_the_documentation_is_what_the_drivers_say() {
     let output = run(&["ports", "--features"]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));

@@ -123,7 +123,8 @@ fn reason(kind: Kind, offload: Offloads) -> String {
 
 fn open(kind: Kind, offloads: Offloads) -> Result<OpenPorts, Error> {
     let options = OpenOptions {
-        port: PortOptions { offloads, ..PortOptions::default() },
+        port: PortOptions::default(),
+        offloads: vec![offloads],
         buffers: BUFFERS,
         buffer_size: BufferSize::default(),
         emulation: EmulationOptions { kinds: vec![kind], ..EmulationOptions::default() },

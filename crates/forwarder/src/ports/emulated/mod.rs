@@ -103,7 +103,8 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
     let emulation = Emulation { groups, cards, rate: *rate, settled: false, stands_still: false };
     let opened = functions
         .into_iter()
-        .map(|function| drivers::open(function, &pool, &options.port))
+        .enumerate()
+        .map(|(index, function)| drivers::open(function, &pool, &options.of_port(index)))
         .collect::<Result<_, _>>()?;
     Ok(OpenPorts { opened, emulation: Some(emulation), pool })
 }
@@ -233,6 +234,7 @@ mod tests {
     fn open_two(kinds: &[Kind]) -> OpenPorts {
         let options = OpenOptions {
             port: PortOptions::default(),
+            offloads: Vec::new(),
             buffers: 4096,
             buffer_size: BufferSize::default(),
             emulation: EmulationOptions { kinds: kinds.to_vec(), ..EmulationOptions::default() },
@@ -289,6 +291,7 @@ mod tests {
         for kind in [Kind::Ixgbe(Personality::Fibre82599), Kind::VirtioNet] {
             let options = OpenOptions {
                 port: PortOptions { receive_queues: 2, transmit_queues: 2, ..PortOptions::default() },
+                offloads: Vec::new(),
                 buffers: 4096,
                 buffer_size: BufferSize::default(),
                 emulation: EmulationOptions { kinds: vec![kind], ..EmulationOptions::default() },
