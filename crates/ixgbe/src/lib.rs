@@ -16,6 +16,7 @@
 
 mod capabilities;
 mod devices;
+mod director;
 mod error;
 mod filters;
 mod i2c;
@@ -32,6 +33,7 @@ mod semaphore;
 mod sfp;
 mod start;
 mod statistics;
+mod steering;
 mod telling;
 mod told;
 mod transmit;

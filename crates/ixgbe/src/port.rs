@@ -6,10 +6,11 @@ use crate::running::Running;
 use crate::scaling::Spreading;
 use crate::sfp::Module;
 use crate::statistics::Totals;
+use crate::steering::Steering;
 use crate::{Error, capabilities, filters, interrupts, link};
 use ringway_port::{
-    Capabilities, Information, Link, MacAddress, Offloads, Port, PortOptions, ReceiveCounters, Scaling,
-    Statistics, TransmitCounters,
+    Capabilities, Filter, FilterId, Information, Link, MacAddress, Offloads, Port, PortOptions,
+    ReceiveCounters, Scaling, Statistics, TransmitCounters,
 };
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) struct Control {
     receive: Vec<Arc<ReceiveCounters>>,
     transmit: Vec<Arc<TransmitCounters>>,
     spreading: Spreading,
+    steering: Steering,
     offloads: Offloads,
     link_interrupt: Option<Arc<OwnedFd>>,
     running: Arc<Running>,
@@ -58,6 +60,7 @@ impl Control {
             receive,
             transmit,
             spreading,
+            steering: Steering::new(options.receive_queues),
             offloads: options.offloads,
             link_interrupt,
             running,
@@ -174,6 +177,16 @@ impl Port for Control {
         self.spreading.check(&self.information.name, scaling)?;
         self.spreading.apply(&self.running.registers, scaling);
         Ok(())
+    }
+
+    fn add_filter(&mut self, filter: &Filter) -> Result<FilterId, ringway_port::Error> {
+        self.alive()?;
+        Ok(self.steering.add(&self.information.name, &self.running.registers, filter)?)
+    }
+
+    fn remove_filter(&mut self, filter: FilterId) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        Ok(self.steering.remove(&self.information.name, &self.running.registers, filter)?)
     }
 
     fn add_vlan(&mut self, vlan: u16) -> Result<(), ringway_port::Error> {

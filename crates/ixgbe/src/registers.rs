@@ -1,6 +1,8 @@
 //! The registers in use, and their bits: each once, with the section of the 82599 datasheet (Intel 331520) that
 //! defines it. X540 and X550 keep them at the same places.
 
+pub(crate) mod steering;
+
 use ringway_pci::Bar;
 
 /// Bytes of BAR 0 that the registers in use lie in (section 8.1).

@@ -15,7 +15,7 @@ use crate::statistics::Totals;
 use crate::telling::TellingQueue;
 use crate::told::Wanted;
 use crate::transmit::TransmitQueue;
-use crate::{Error, capabilities, filters, interrupts, link, reset, sfp, wait};
+use crate::{Error, capabilities, director, filters, interrupts, link, reset, sfp, steering, wait};
 use ringway_dma::{Descriptor, Placement, Ring, RingBase, RingMemory};
 use ringway_packet::Pool;
 use ringway_pci::{Function, Width};
@@ -69,6 +69,7 @@ pub(crate) fn open(
     }
     filters::initialise(registers, information.mac, options.offloads.contains(Offloads::VLAN_FILTER));
     initialise_transmit(registers);
+    steering::clear(name, registers)?;
     let interrupts = interrupts::connect(&running, options)?;
 
     // The device must reach memory before it fetches descriptors (section 4.6.7: enabling a queue does).
@@ -150,8 +151,8 @@ fn initialise_receive(
     options: &PortOptions,
 ) -> Result<(), Error> {
     disable_receive(device, registers)?;
-    // One traffic class: it has the whole packet buffer.
-    registers.write(register::rxpbsize(0), mac.receive_buffer() << register::RXPBSIZE_SHIFT);
+    // One traffic class: it has the whole packet buffer, but what flow director needs of it.
+    registers.write(register::rxpbsize(0), director::packet_buffer(mac) << register::RXPBSIZE_SHIFT);
     for buffer in 1..register::PACKET_BUFFERS {
         registers.write(register::rxpbsize(buffer), 0);
     }

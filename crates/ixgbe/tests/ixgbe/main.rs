@@ -17,6 +17,7 @@ mod packets;
 mod queues;
 mod starting;
 mod statistics;
+mod steering;
 mod stopping;
 mod support;
 mod telling;

@@ -95,8 +95,11 @@ impl Core {
             STATUS | LINKS | LINKS2 | ANLP1 | SECRXSTAT | SECTXSTAT | FWSM | MREVID => return,
             CTRL => return self.control(value),
             // Done the moment it is asked for (7.1.2.7.3).
-            FDIRCTRL => return self.table.set(FDIRCTRL, value | FDIRCTRL_DONE),
-            FDIRCMD => return self.table.set(FDIRCMD, value & !3),
+            FDIRCTRL => {
+                self.table.set(FDIRCTRL, value | FDIRCTRL_DONE);
+                return self.steering.director.initialise(&mut self.table);
+            }
+            FDIRCMD => return self.steering.director.command(&mut self.table, value),
             EERD => return self.table.set(EERD, self.eeprom.read_command(value)),
             EEWR => {
                 let answer = self.eeprom.write_command(value);
@@ -138,6 +141,15 @@ impl Core {
             ESDP if self.options.personality == Personality::Fibre82599 => {
                 let changed = self.link.set_laser(value & ESDP_LASER_OFF == 0);
                 self.link_changed(changed);
+            }
+            FDIRM | FDIRSIP4M | FDIRDIP4M | FDIRTCPM | FDIRUDPM | FDIRSCTPM | FDIRHKEY => {
+                self.steering.director.refresh(&self.table);
+            }
+            _ if within(offset, ETQF, 8) || within(offset, ETQS, 8) => {
+                self.steering.refresh_types(&self.table)
+            }
+            _ if [SAQF, DAQF, SDPQF, FTQF, L34TIMIR].iter().any(|&array| within(offset, array, 128)) => {
+                self.steering.refresh_tuples(&self.table);
             }
             _ if within(offset, RAL, 256) => self.filters.refresh(&self.table),
             _ if within(offset, RETA, 32) || within(offset, RSSRK, 10) || within(offset, ERETA, 96) => {

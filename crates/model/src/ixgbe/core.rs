@@ -13,6 +13,7 @@ use super::phy::Phy;
 use super::receive::ReceiveQueue;
 use super::registers::*;
 use super::rss::Scaling;
+use super::steering::Steering;
 use super::table::Table;
 use super::transmit::TransmitQueue;
 use ringway_dma::Fault;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) transmit: Vec<TransmitQueue>,
     pub(crate) filters: Filters,
     pub(crate) scaling: Scaling,
+    pub(crate) steering: Steering,
     pub(crate) interrupts: Interrupts,
     pub(crate) eeprom: Eeprom,
     pub(crate) cage: Cage,
@@ -84,6 +86,7 @@ impl Core {
             transmit: (0..QUEUES).map(|_| TransmitQueue::new()).collect(),
             filters: Filters::default(),
             scaling: Scaling::new(),
+            steering: Steering::default(),
             interrupts: Interrupts::new(),
             eeprom: Eeprom::new(&options),
             cage: Cage::new(&options),
@@ -152,6 +155,7 @@ impl Core {
     /// Decodes all registers anew.
     pub(crate) fn refresh(&mut self) {
         self.filters.refresh(&self.table);
+        self.steering = Steering::default();
         self.scaling.refresh(&self.table, self.options.personality == Personality::X550);
         for queue in 0..QUEUES {
             self.refresh_receive_queue(queue);

@@ -11,6 +11,7 @@ use super::filters::Destination;
 use super::headers::{Headers, UDP, recognise};
 use super::registers::*;
 use super::rss::Hash;
+use super::steering::Choice;
 use super::table::Table;
 use crate::Memory;
 use ringway_dma::{Fault, Iova};
@@ -31,6 +32,8 @@ const L4_CHECKED: u64 = 1 << 5;
 const IP_CHECKED: u64 = 1 << 6;
 const PASSED_INEXACT: u64 = 1 << 7;
 const UDP_VALID: u64 = 1 << 10;
+/// In the first word: an EtherType filter matched.
+const TYPE_FILTER: u64 = 1 << 15;
 const L4_ERROR: u64 = 1 << 30;
 const IP_ERROR: u64 = 1 << 31;
 
@@ -217,7 +220,15 @@ impl Core {
         }
         let hash =
             if self.scaling.is_enabled() { self.scaling.hash(frame, &headers) } else { Hash::default() };
-        let number = self.scaling.queue(hash);
+        let choice = self.steering.choose(&mut self.table, frame, &headers);
+        let number = match choice {
+            Choice::Queue(number) | Choice::Type { queue: number, .. } => number,
+            Choice::Hash => self.scaling.queue(hash),
+            Choice::Drop => {
+                self.count_received(on_wire, true);
+                return Delivery::Dropped;
+            }
+        };
         let strips = self.receive.get(number).is_some_and(|queue| queue.strip) && headers.vlan.is_some();
         let check = if self.strips_check { [0; 4] } else { frame_check(frame) };
         let check = if self.strips_check { &check[..0] } else { &check[..] };
@@ -238,7 +249,11 @@ impl Core {
             self.count_received(on_wire, true);
             return Delivery::Dropped;
         }
-        let (first, mut second) = words(frame, &headers, hash, destination, self.hash_reported);
+        let (mut first, mut second) = words(frame, &headers, hash, destination, self.hash_reported);
+        if let Choice::Type { filter, .. } = choice {
+            // 7.1.6.2: the packet's type is then the filter's number.
+            first = TYPE_FILTER | (filter as u64) << 4;
+        }
         let frame = if strips {
             second |= VLAN_STRIPPED | u64::from(headers.vlan.unwrap_or(0)) << 48;
             self.untagged.clear();

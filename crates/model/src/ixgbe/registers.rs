@@ -141,9 +141,44 @@ registers! {
     SECRXCTRL = 0x08d00;
     SECRXCTRL_DISABLE = 1 << 1;
     SECRXSTAT = 0x08d04;
+}
+
+// Filters to queues (8.2.3.7.14 to 8.2.3.7.20) and flow director (8.2.3.21).
+registers! {
+    ETQF = 0x05128;
+    ETQF_ENABLE = 1 << 31;
+    ETQS = 0x0ec00;
+    ETQS_ENABLE = 1 << 31;
+    SAQF = 0x0e000;
+    DAQF = 0x0e200;
+    SDPQF = 0x0e400;
+    FTQF = 0x0e600;
+    FTQF_ENABLE = 1 << 31;
+    L34TIMIR = 0x0e800;
     FDIRCTRL = 0x0ee00;
     FDIRCTRL_DONE = 1 << 3;
+    FDIRCTRL_PERFECT = 1 << 4;
+    FDIRIPSA = 0x0ee18;
+    FDIRIPDA = 0x0ee1c;
+    FDIRPORT = 0x0ee20;
+    FDIRVLAN = 0x0ee24;
+    FDIRHASH = 0x0ee28;
     FDIRCMD = 0x0ee2c;
+    FDIRCMD_VALID = 1 << 2;
+    FDIRCMD_CLEAR = 1 << 8;
+    FDIRCMD_DROP = 1 << 9;
+    FDIRFREE = 0x0ee38;
+    FDIRDIP4M = 0x0ee3c;
+    FDIRSIP4M = 0x0ee40;
+    FDIRTCPM = 0x0ee44;
+    FDIRUDPM = 0x0ee48;
+    FDIRUSTAT = 0x0ee50;
+    FDIRFSTAT = 0x0ee54;
+    FDIRMATCH = 0x0ee58;
+    FDIRMISS = 0x0ee5c;
+    FDIRHKEY = 0x0ee68;
+    FDIRM = 0x0ee70;
+    FDIRSCTPM = 0x0ee78;
 }
 
 // Transmit (8.2.3.9).
