@@ -68,6 +68,7 @@ pub(crate) fn of(device: Device) -> Capabilities {
     capabilities.longest_frame = LARGEST_FRAME - FCS;
     capabilities.interrupts = true;
     capabilities.moderation = true;
+    capabilities.pause = true;
     capabilities
 }
 

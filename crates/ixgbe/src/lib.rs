@@ -17,12 +17,14 @@
 mod capabilities;
 mod devices;
 mod director;
+mod dump;
 mod error;
 mod filters;
 mod i2c;
 mod interrupts;
 mod link;
 mod offload;
+mod pause;
 mod port;
 mod receive;
 mod registers;

@@ -1,15 +1,15 @@
 //! The control handle.
 
-use crate::devices::Device;
+use crate::devices::{Device, Mac, Media};
 use crate::registers as register;
 use crate::running::Running;
 use crate::scaling::Spreading;
 use crate::sfp::Module;
 use crate::statistics::Totals;
 use crate::steering::Steering;
-use crate::{Error, capabilities, filters, interrupts, link};
+use crate::{Error, capabilities, dump, filters, interrupts, link, pause, reset, sfp};
 use ringway_port::{
-    Capabilities, Filter, FilterId, Information, Link, MacAddress, Offloads, Port, PortOptions,
+    Capabilities, Filter, FilterId, Information, Link, MacAddress, Offloads, Pause, Port, PortOptions,
     ReceiveCounters, Scaling, Statistics, TransmitCounters,
 };
 use std::os::fd::OwnedFd;
@@ -200,6 +200,18 @@ impl Port for Control {
         Err(self.refused("removing a VLAN", format!("{vlan} was not added")))
     }
 
+    fn pause(&mut self) -> Result<Pause, ringway_port::Error> {
+        self.alive()?;
+        Ok(pause::read(&self.running.registers))
+    }
+
+    fn set_pause(&mut self, pause: Pause) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        let queues = self.receive.len() as u16;
+        pause::set(&self.running.registers, self.device.mac, queues, pause);
+        Ok(())
+    }
+
     fn set_moderation(&mut self, queue: u16, interval: Duration) -> Result<(), ringway_port::Error> {
         const FEATURE: &str = "holding interrupts back";
         self.alive()?;
@@ -220,6 +232,32 @@ impl Port for Control {
 
     fn link_interrupt(&self) -> Option<&Arc<OwnedFd>> {
         self.link_interrupt.as_ref()
+    }
+
+    fn registers(&mut self) -> Result<Vec<(String, u32)>, ringway_port::Error> {
+        self.alive()?;
+        let (receive, transmit) = (self.receive.len() as u64, self.transmit.len() as u64);
+        let values = dump::read(&self.running.registers, receive, transmit);
+        self.alive()?;
+        Ok(values)
+    }
+
+    fn eeprom(&mut self) -> Result<Vec<u8>, ringway_port::Error> {
+        self.alive()?;
+        if self.device.mac != Mac::I82599 {
+            let reason = "X540 and X550 have it behind locks and firmware that the driver doesn't speak to";
+            return Err(self.refused("reading the EEPROM", reason.to_owned()));
+        }
+        Ok(reset::eeprom(&self.information.name, &self.running.registers)?)
+    }
+
+    fn module_eeprom(&mut self) -> Result<Vec<u8>, ringway_port::Error> {
+        self.alive()?;
+        if self.device.media != Media::Fibre {
+            let reason = format!("{} has no cage for one", self.device.name);
+            return Err(self.refused("reading a module's memory", reason));
+        }
+        Ok(sfp::read_memories(&self.information.name, &self.running.registers)?)
     }
 
     fn set_identify(&mut self, on: bool) -> Result<(), ringway_port::Error> {

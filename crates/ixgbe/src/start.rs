@@ -15,11 +15,13 @@ use crate::statistics::Totals;
 use crate::telling::TellingQueue;
 use crate::told::Wanted;
 use crate::transmit::TransmitQueue;
-use crate::{Error, capabilities, director, filters, interrupts, link, reset, sfp, steering, wait};
+use crate::{
+    Error, capabilities, director, filters, interrupts, link, pause, reset, sfp, statistics, steering, wait,
+};
 use ringway_dma::{Descriptor, Placement, Ring, RingBase, RingMemory};
 use ringway_packet::Pool;
 use ringway_pci::{Function, Width};
-use ringway_port::{Information, Offloads, Opened, PortOptions};
+use ringway_port::{Information, Offloads, Opened, Pause, PortOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +61,7 @@ pub(crate) fn open(
         information.model = format!("{} with {module}", device.name);
     }
     link::bring_up(registers, device, module.as_ref());
+    statistics::map_queues(registers);
     Totals::clear(registers);
 
     initialise_receive(name, registers, device.mac, options)?;
@@ -84,6 +87,7 @@ pub(crate) fn open(
         transmit.push(start_transmit(&running, queue, options, pool, &mut rings)?);
     }
     enable_receive(name, registers)?;
+    pause::set(registers, device.mac, options.receive_queues, Pause::default());
     // The firmware hands the port over (section 8.2.3.1.3).
     registers.set(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
     if registers.is_gone() {

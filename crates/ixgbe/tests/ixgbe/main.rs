@@ -6,6 +6,7 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod dumps;
 mod filters;
 mod hostile;
 mod interrupts;
@@ -14,6 +15,7 @@ mod link;
 mod moving;
 mod offloads;
 mod packets;
+mod pause;
 mod queues;
 mod starting;
 mod statistics;

@@ -235,7 +235,8 @@ fn what_the_filters_cannot_do_is_refused_by_name() {
 fn each_kind_has_as_many_filters_as_it_says_and_places_that_are_free_again_are_used_again() {
     let mut port = open(setup(Personality::Fibre82599, 8));
     let limits = port.control.capabilities().filters;
-    let kinds: [(u32, fn(u32) -> Matching); 3] = [
+    type Kind = (u32, fn(u32) -> Matching);
+    let kinds: [Kind; 3] = [
         (limits.ether_type, |index| Matching::EtherType(0x9000 + index as u16)),
         (limits.five_tuple, |index| Matching::FiveTuple(tuple(&flow(false, 6, index)))),
         (limits.exact, |index| Matching::Exact(tuple(&flow(false, 6, 9000 + index)))),

@@ -9,6 +9,7 @@ use super::interrupts::Interrupts;
 use super::link::Link;
 use super::module::Cage;
 use super::options::{Options, Personality};
+use super::pause::Pausing;
 use super::phy::Phy;
 use super::receive::ReceiveQueue;
 use super::registers::*;
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) filters: Filters,
     pub(crate) scaling: Scaling,
     pub(crate) steering: Steering,
+    pub(crate) pausing: Pausing,
     pub(crate) interrupts: Interrupts,
     pub(crate) eeprom: Eeprom,
     pub(crate) cage: Cage,
@@ -87,6 +89,7 @@ impl Core {
             filters: Filters::default(),
             scaling: Scaling::new(),
             steering: Steering::default(),
+            pausing: Pausing::default(),
             interrupts: Interrupts::new(),
             eeprom: Eeprom::new(&options),
             cage: Cage::new(&options),
@@ -156,6 +159,7 @@ impl Core {
     pub(crate) fn refresh(&mut self) {
         self.filters.refresh(&self.table);
         self.steering = Steering::default();
+        self.pausing = Pausing::default();
         self.scaling.refresh(&self.table, self.options.personality == Personality::X550);
         for queue in 0..QUEUES {
             self.refresh_receive_queue(queue);

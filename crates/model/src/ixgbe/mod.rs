@@ -28,6 +28,7 @@ mod interrupts;
 mod link;
 mod module;
 mod options;
+mod pause;
 mod phy;
 mod receive;
 mod registers;

@@ -209,6 +209,9 @@ impl Core {
         } else {
             frame
         };
+        if self.receiving && self.takes_pause(frame) {
+            return Delivery::Dropped;
+        }
         let headers = recognise(frame, self.filters.tag());
         let (destination, addressed) = self.filters.address(&self.table, frame);
         let on_wire = (frame.len() as u32).saturating_add(FCS);
@@ -236,6 +239,7 @@ impl Core {
         let stored = frame.len().saturating_add(check.len()).saturating_sub(if strips { 4 } else { 0 });
         let needed = (stored as u32).div_ceil(queue.buffer.max(1)).max(1);
         if !queue.enabled || queue.available() < needed {
+            self.pausing.crowded |= queue.enabled && !queue.drop;
             // What needs more descriptors than the ring can ever offer would wait, and hold up the rest, for ever.
             if patient && !(queue.enabled && needed >= queue.size) {
                 return Delivery::NoRoom;

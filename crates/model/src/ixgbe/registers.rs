@@ -89,6 +89,20 @@ registers! {
     CAUSES_OTHER = 0xffff_0000;
 }
 
+// Pause frames (8.2.3.3, 8.2.3.22.8).
+registers! {
+    FCCFG = 0x03d00;
+    FCCFG_LINK = 1 << 3;
+    MFLCN = 0x04294;
+    MFLCN_PASS_CONTROL = 1;
+    MFLCN_DISCARD_PAUSE = 1 << 1;
+    MFLCN_LINK = 1 << 3;
+    LXONTXC = 0x03f60;
+    LXOFFTXC = 0x03f68;
+    LXONRXCNT = 0x041a4;
+    LXOFFRXCNT = 0x041a8;
+}
+
 // Receive (8.2.3.7, 8.2.3.8).
 registers! {
     /// Queues 0 to 63, 0x40 bytes each.
