@@ -76,8 +76,11 @@ const ARRAYS: &[Array] = &[
     ("L34TIMIR", 128, steering::l34timir),
 ];
 
+/// A register that each queue has: its name, and where it is.
+type OfQueue = (&'static str, fn(u64) -> u64);
+
 /// Of each queue in use.
-const RECEIVE: &[(&str, fn(u64) -> u64)] = &[
+const RECEIVE: &[OfQueue] = &[
     ("RDBAL", register::rdbal),
     ("RDBAH", register::rdbah),
     ("RDLEN", register::rdlen),
@@ -87,7 +90,7 @@ const RECEIVE: &[(&str, fn(u64) -> u64)] = &[
     ("SRRCTL", register::srrctl),
     ("DCA_RXCTRL", register::dca_rxctrl),
 ];
-const TRANSMIT: &[(&str, fn(u64) -> u64)] = &[
+const TRANSMIT: &[OfQueue] = &[
     ("TDBAL", register::tdbal),
     ("TDBAH", register::tdbah),
     ("TDLEN", register::tdlen),
