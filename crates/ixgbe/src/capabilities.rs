@@ -69,6 +69,7 @@ pub(crate) fn of(device: Device) -> Capabilities {
     capabilities.interrupts = true;
     capabilities.moderation = true;
     capabilities.pause = true;
+    capabilities.clock = true;
     capabilities
 }
 

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod capabilities;
+mod clock;
 mod devices;
 mod director;
 mod dump;

@@ -1,5 +1,6 @@
 //! The control handle.
 
+use crate::clock::Clock;
 use crate::devices::{Device, Mac, Media};
 use crate::registers as register;
 use crate::running::Running;
@@ -33,6 +34,7 @@ pub(crate) struct Control {
     transmit: Vec<Arc<TransmitCounters>>,
     spreading: Spreading,
     steering: Steering,
+    clock: Clock,
     offloads: Offloads,
     link_interrupt: Option<Arc<OwnedFd>>,
     running: Arc<Running>,
@@ -45,7 +47,7 @@ impl Control {
         module: Option<Module>,
         information: Information,
         (receive, transmit): (Vec<Arc<ReceiveCounters>>, Vec<Arc<TransmitCounters>>),
-        spreading: Spreading,
+        (spreading, clock): (Spreading, Clock),
         link_interrupt: Option<Arc<OwnedFd>>,
     ) -> Self {
         Self {
@@ -61,6 +63,7 @@ impl Control {
             transmit,
             spreading,
             steering: Steering::new(options.receive_queues),
+            clock,
             offloads: options.offloads,
             link_interrupt,
             running,
@@ -102,7 +105,11 @@ impl Port for Control {
         if self.link_interrupt.is_some() {
             interrupts::forget_link(&self.running);
         }
-        Ok(link::read(self.running.name(), &self.running.registers, self.device, &mut self.module))
+        let link = link::read(self.running.name(), &self.running.registers, self.device, &mut self.module);
+        if let Link::Up { speed: Some(speed) } = link {
+            self.clock.set_speed(&self.running.registers, speed);
+        }
+        Ok(link)
     }
 
     fn statistics(&mut self) -> Result<Statistics, ringway_port::Error> {
@@ -234,6 +241,19 @@ impl Port for Control {
         self.link_interrupt.as_ref()
     }
 
+    fn clock(&mut self) -> Result<u64, ringway_port::Error> {
+        self.alive()?;
+        let now = self.clock.read(&self.running.registers);
+        self.alive()?;
+        Ok(now)
+    }
+
+    fn set_clock(&mut self, nanoseconds: u64) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        self.clock.set(&self.running.registers, nanoseconds);
+        Ok(())
+    }
+
     fn registers(&mut self) -> Result<Vec<(String, u32)>, ringway_port::Error> {
         self.alive()?;
         let (receive, transmit) = (self.receive.len() as u64, self.transmit.len() as u64);
@@ -283,7 +303,8 @@ impl Port for Control {
         if self.running.function.removal_requested() {
             return Err(ringway_port::Error::wanted_back(self.running.name()));
         }
-        // A counter of 32 bits must be read before it wraps.
+        // The clock's counter and those of 32 bits must be read before they wrap.
+        self.clock.read(&self.running.registers);
         self.totals.update(&self.running.registers);
         // Whoever reset the device took the driver's mark away.
         if self.running.registers.read(register::CTRL_EXT) & register::CTRL_EXT_DRIVER_LOADED == 0 {

@@ -124,6 +124,14 @@ pub(crate) const fn tqsm(word: u64) -> u64 {
     0x08600 + word * 4
 }
 
+/// The time protocol's clock (8.2.3.26); SYSTIMR and TSAUXC's highest bit are the X550's.
+pub(crate) const SYSTIML: u64 = 0x08c0c;
+pub(crate) const SYSTIMH: u64 = 0x08c10;
+pub(crate) const SYSTIMR: u64 = 0x08c58;
+pub(crate) const TIMINCA: u64 = 0x08c14;
+pub(crate) const TSAUXC: u64 = 0x08c20;
+pub(crate) const TSAUXC_STOPPED: u32 = 1 << 31;
+
 /// Receive filters (8.2.3.7).
 pub(crate) const FCTRL: u64 = 0x05080;
 pub(crate) const FCTRL_MULTICAST_PROMISCUOUS: u32 = 1 << 8;

@@ -4,6 +4,7 @@
 //! handle goes (`running`), and only then is memory given back.
 
 use crate::capabilities::{FCS, LARGEST_FRAME};
+use crate::clock::Clock;
 use crate::devices::{Device, Mac, Media};
 use crate::interrupts::Interrupt;
 use crate::port::Control;
@@ -88,6 +89,7 @@ pub(crate) fn open(
     }
     enable_receive(name, registers)?;
     pause::set(registers, device.mac, options.receive_queues, Pause::default());
+    let clock = Clock::start(registers, device.mac);
     // The firmware hands the port over (section 8.2.3.1.3).
     registers.set(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
     if registers.is_gone() {
@@ -105,7 +107,7 @@ pub(crate) fn open(
         module,
         information,
         counters,
-        spreading,
+        (spreading, clock),
         interrupts.link,
     );
     Ok(Opened {

@@ -66,6 +66,8 @@ impl Core {
             LINKS2 => 0,
             ANLP1 => self.link.partner(),
             SECRXSTAT | SECTXSTAT => SECURITY_READY,
+            SYSTIML => self.clock.read_low(),
+            SYSTIMH => self.clock.read_high(),
             _ => stored,
         }
     }
@@ -115,6 +117,16 @@ impl Core {
             EEC => {
                 let fixed = EEC_PRESENT | EEC_AUTO_READ_DONE | EEC_FLASH_DONE;
                 return self.table.set(EEC, value | fixed);
+            }
+            SYSTIML => return self.clock.write(false, value),
+            SYSTIMH => return self.clock.write(true, value),
+            TIMINCA => {
+                self.table.set(TIMINCA, value);
+                return self.clock.set_increment(value);
+            }
+            TSAUXC => {
+                self.table.set(TSAUXC, value);
+                return self.clock.set_stopped(value & TSAUXC_DISABLE != 0);
             }
             // Address high: 16 bits, and "valid" (8.2.3.7.10).
             _ if within(offset, RAL, 256) && offset & 4 != 0 => self.table.set(offset, value & 0x8000_ffff),

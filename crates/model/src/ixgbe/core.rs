@@ -3,6 +3,7 @@
 //! One lock stands around it (see `front.rs`). What the packet path needs of the registers is decoded when they
 //! are written, in `refresh_*`, and lies in plain fields.
 
+use super::clock::Clock;
 use super::eeprom::Eeprom;
 use super::filters::Filters;
 use super::interrupts::Interrupts;
@@ -48,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) scaling: Scaling,
     pub(crate) steering: Steering,
     pub(crate) pausing: Pausing,
+    pub(crate) clock: Clock,
     pub(crate) interrupts: Interrupts,
     pub(crate) eeprom: Eeprom,
     pub(crate) cage: Cage,
@@ -90,6 +92,7 @@ impl Core {
             scaling: Scaling::new(),
             steering: Steering::default(),
             pausing: Pausing::default(),
+            clock: Clock::new(&options),
             interrupts: Interrupts::new(),
             eeprom: Eeprom::new(&options),
             cage: Cage::new(&options),
@@ -160,6 +163,7 @@ impl Core {
         self.filters.refresh(&self.table);
         self.steering = Steering::default();
         self.pausing = Pausing::default();
+        self.clock = Clock::new(&self.options);
         self.scaling.refresh(&self.table, self.options.personality == Personality::X550);
         for queue in 0..QUEUES {
             self.refresh_receive_queue(queue);

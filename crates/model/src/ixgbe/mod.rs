@@ -10,10 +10,11 @@
 //!
 //! What it does not do, and a driver must not wait for: flow director matches perfectly or not at all (no signatures), received packets are never
 //! coalesced, headers never split from data, and there are no virtual functions, no traffic classes, no security
-//! offloads, no time stamps.
+//! offloads, no time stamps of packets (a clock there is).
 
 mod access;
 mod checksum;
+mod clock;
 mod config;
 mod context;
 mod core;

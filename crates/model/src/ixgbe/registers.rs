@@ -103,6 +103,16 @@ registers! {
     LXOFFRXCNT = 0x041a8;
 }
 
+// The time protocol's clock (8.2.3.26).
+registers! {
+    SYSTIML = 0x08c0c;
+    SYSTIMH = 0x08c10;
+    TIMINCA = 0x08c14;
+    TSAUXC = 0x08c20;
+    /// X550: the clock stands.
+    TSAUXC_DISABLE = 1 << 31;
+}
+
 // Receive (8.2.3.7, 8.2.3.8).
 registers! {
     /// Queues 0 to 63, 0x40 bytes each.

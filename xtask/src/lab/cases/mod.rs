@@ -12,6 +12,7 @@ mod forward;
 mod generate;
 mod ixgbe_driver;
 mod ixgbe_model;
+mod ixgbe_offloads;
 mod persist;
 mod ports;
 mod refusals;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         echo::CASES,
         flows::CASES,
         ixgbe_model::CASES,
+        ixgbe_offloads::CASES,
         ixgbe_driver::CASES,
         restart::CASES,
         ports::CASES,
