@@ -25,7 +25,7 @@ pub(crate) const LARGEST_FRAME: u32 = 9728;
 pub(crate) const FCS: u32 = 4;
 
 /// Of all devices of the family.
-const OFFLOADS: [Offloads; 13] = [
+const OFFLOADS: [Offloads; 14] = [
     Offloads::VLAN_STRIP,
     Offloads::VLAN_INSERT,
     Offloads::VLAN_FILTER,
@@ -39,6 +39,7 @@ const OFFLOADS: [Offloads; 13] = [
     Offloads::SCATTER,
     Offloads::GATHER,
     Offloads::HASH,
+    Offloads::TIMESTAMP,
 ];
 
 /// What a packet has to ask for before it is sent; such ports need context descriptors.

@@ -1,6 +1,6 @@
 //! The control handle.
 
-use crate::clock::Clock;
+use crate::clock::SharedClock;
 use crate::devices::{Device, Mac, Media};
 use crate::registers as register;
 use crate::running::Running;
@@ -34,7 +34,7 @@ pub(crate) struct Control {
     transmit: Vec<Arc<TransmitCounters>>,
     spreading: Spreading,
     steering: Steering,
-    clock: Clock,
+    clock: SharedClock,
     offloads: Offloads,
     link_interrupt: Option<Arc<OwnedFd>>,
     running: Arc<Running>,
@@ -47,7 +47,7 @@ impl Control {
         module: Option<Module>,
         information: Information,
         (receive, transmit): (Vec<Arc<ReceiveCounters>>, Vec<Arc<TransmitCounters>>),
-        (spreading, clock): (Spreading, Clock),
+        (spreading, clock): (Spreading, SharedClock),
         link_interrupt: Option<Arc<OwnedFd>>,
     ) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Port for Control {
         }
         let link = link::read(self.running.name(), &self.running.registers, self.device, &mut self.module);
         if let Link::Up { speed: Some(speed) } = link {
-            self.clock.set_speed(&self.running.registers, speed);
+            self.clock.set_speed(speed);
         }
         Ok(link)
     }
@@ -243,14 +243,14 @@ impl Port for Control {
 
     fn clock(&mut self) -> Result<u64, ringway_port::Error> {
         self.alive()?;
-        let now = self.clock.read(&self.running.registers);
+        let now = self.clock.read();
         self.alive()?;
         Ok(now)
     }
 
     fn set_clock(&mut self, nanoseconds: u64) -> Result<(), ringway_port::Error> {
         self.alive()?;
-        self.clock.set(&self.running.registers, nanoseconds);
+        self.clock.set(nanoseconds);
         Ok(())
     }
 
@@ -304,7 +304,7 @@ impl Port for Control {
             return Err(ringway_port::Error::wanted_back(self.running.name()));
         }
         // The clock's counter and those of 32 bits must be read before they wrap.
-        self.clock.read(&self.running.registers);
+        self.clock.read();
         self.totals.update(&self.running.registers);
         // Whoever reset the device took the driver's mark away.
         if self.running.registers.read(register::CTRL_EXT) & register::CTRL_EXT_DRIVER_LOADED == 0 {

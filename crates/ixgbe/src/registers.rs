@@ -125,6 +125,15 @@ pub(crate) const fn tqsm(word: u64) -> u64 {
 }
 
 /// The time protocol's clock (8.2.3.26); SYSTIMR and TSAUXC's highest bit are the X550's.
+pub(crate) const TSYNCRXCTL: u64 = 0x05188;
+/// Events of version 2, over Ethernet and UDP.
+pub(crate) const TSYNCRXCTL_EVENTS: u32 = 5 << 1;
+pub(crate) const TSYNCRXCTL_ENABLE: u32 = 1 << 4;
+pub(crate) const RXSTMPL: u64 = 0x051e8;
+pub(crate) const RXSTMPH: u64 = 0x051a4;
+/// Which UDP port, above, and which messages are events where only one kind is (8.2.3.26.2).
+pub(crate) const RXMTRL: u64 = 0x05120;
+pub(crate) const RXMTRL_UDP_EVENTS: u32 = 319 << 16;
 pub(crate) const SYSTIML: u64 = 0x08c0c;
 pub(crate) const SYSTIMH: u64 = 0x08c10;
 pub(crate) const SYSTIMR: u64 = 0x08c58;

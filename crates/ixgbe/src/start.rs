@@ -4,7 +4,7 @@
 //! handle goes (`running`), and only then is memory given back.
 
 use crate::capabilities::{FCS, LARGEST_FRAME};
-use crate::clock::Clock;
+use crate::clock::SharedClock;
 use crate::devices::{Device, Mac, Media};
 use crate::interrupts::Interrupt;
 use crate::port::Control;
@@ -89,7 +89,10 @@ pub(crate) fn open(
     }
     enable_receive(name, registers)?;
     pause::set(registers, device.mac, options.receive_queues, Pause::default());
-    let clock = Clock::start(registers, device.mac);
+    let clock = SharedClock::start(&running, device.mac);
+    if options.offloads.contains(Offloads::TIMESTAMP) {
+        clock.stamp_packets();
+    }
     // The firmware hands the port over (section 8.2.3.1.3).
     registers.set(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
     if registers.is_gone() {
@@ -100,7 +103,7 @@ pub(crate) fn open(
         receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
         transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
     );
-    let wanted = Wanted::new(options.offloads, device.mac);
+    let wanted = Wanted::new(options.offloads, device.mac, &clock);
     let control = Control::new(
         Arc::clone(&running),
         (device, options),
@@ -112,7 +115,7 @@ pub(crate) fn open(
     );
     Ok(Opened {
         control: Box::new(control),
-        receive: receive.into_iter().map(|queue| boxed(queue, wanted)).collect(),
+        receive: receive.into_iter().map(|queue| boxed(queue, wanted.clone())).collect(),
         transmit: transmit.into_iter().map(|queue| Box::new(queue) as _).collect(),
     })
 }

@@ -8,6 +8,8 @@ pub(crate) const fn etqs(filter: u64) -> u64 {
     0x0ec00 + filter * 4
 }
 pub(crate) const ETQF_ENABLE: u32 = 1 << 31;
+/// Packets of the time protocol are stamped.
+pub(crate) const ETQF_TIME: u32 = 1 << 30;
 pub(crate) const ETQS_ENABLE: u32 = 1 << 31;
 pub(crate) const ETQS_QUEUE_SHIFT: u32 = 16;
 

@@ -69,3 +69,68 @@ fn a_counter_that_wraps_makes_no_jump() {
         port.close();
     }
 }
+
+/// A message of the time protocol, over Ethernet or UDP: kind 0 is Sync, an event; 11 is Announce, none.
+fn message(over_udp: bool, kind: u8) -> Vec<u8> {
+    let mut message = vec![kind, 2, 0, 44];
+    message.resize(44, 0);
+    if over_udp {
+        let flow = crate::packets::flow(false, 17, 1);
+        return crate::packets::Flow { ports: (319, 319), ..flow }.frame(&message);
+    }
+    let mut frame = crate::support::OWN.to_vec();
+    frame.extend([2, 0, 0, 0, 0, 1, 0x88, 0xf7]);
+    frame.extend(message);
+    frame.resize(60, 0);
+    frame
+}
+
+#[test]
+fn events_of_the_time_protocol_come_with_their_time_and_nothing_else_does() {
+    use ringway_port::{Offloads, PortOptions};
+    for personality in [Personality::Fibre82599, Personality::X540, Personality::X550] {
+        let mut port = open(Setup {
+            model: Options { personality, ..Options::default() },
+            port: PortOptions {
+                offloads: Offloads::TIMESTAMP | Offloads::HASH,
+                receive_queues: 2,
+                ..PortOptions::default()
+            },
+            ..Setup::default()
+        });
+        port.control.set_clock(1_700_000_000_000_000_000).unwrap();
+        let mut batch = port.batch(8);
+        for (frame, stamped) in [
+            (message(false, 0), true),
+            (message(false, 11), false),
+            (crate::support::frame(1, 60), false),
+            (message(true, 1), true),
+            (message(true, 11), false),
+            (message(false, 3), true),
+        ] {
+            let before = port.control.clock().unwrap();
+            assert!(port.device.inject(&frame));
+            let after = port.control.clock().unwrap();
+            let received: usize =
+                port.receive.iter_mut().map(|queue| queue.receive(&mut batch).unwrap()).sum();
+            assert_eq!(received, 1);
+            let time = batch.frame(0).unwrap().timestamp();
+            assert_eq!(time.is_some(), stamped, "{personality:?}");
+            assert!(time.is_none_or(|time| (before..=after).contains(&time)), "{before} {time:?} {after}");
+            batch.clear();
+        }
+        // One stamp waits at a time: the second packet has none, the third has again.
+        for _ in 0..2 {
+            assert!(port.device.inject(&message(false, 0)));
+        }
+        assert_eq!(port.receive[0].receive(&mut batch).unwrap(), 2);
+        let stamped: Vec<bool> = batch.frames().map(|frame| frame.timestamp().is_some()).collect();
+        assert_eq!(stamped, [true, false]);
+        batch.clear();
+        assert!(port.device.inject(&message(false, 0)));
+        assert_eq!(port.receive[0].receive(&mut batch).unwrap(), 1);
+        assert!(batch.frame(0).unwrap().timestamp().is_some());
+        drop(batch);
+        port.close();
+    }
+}

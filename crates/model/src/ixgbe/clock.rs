@@ -1,5 +1,6 @@
-//! The clock of the time protocol (datasheet, sections 7.9 and 8.2.3.26): SYSTIM, which goes on by TIMINCA's value at
-//! each tick of the MAC. The X550's counts seconds and nanoseconds. Packets are not stamped.
+//! The clock of the time protocol (datasheet, sections 7.9 and 8.2.3.26): SYSTIM, which goes on by TIMINCA's value at each tick
+//! of the MAC. The X550's counts seconds and nanoseconds. Packets of
+//! the time protocol that come are stamped, one at a time: the stamp waits in registers until it is read.
 
 use super::options::{LinkSpeed, Options, Personality};
 use std::time::Instant;
@@ -21,6 +22,8 @@ pub(crate) struct Clock {
     /// Added each `period` ticks.
     increment: u64,
     period: u64,
+    /// The time at which a packet came, until it is read.
+    stamp: Option<u64>,
     /// Half of a value: the upper one as it was when the lower one was read.
     upper: u32,
 }
@@ -36,6 +39,7 @@ impl Clock {
             since: Instant::now(),
             increment: 0,
             period: 1,
+            stamp: None,
             upper: 0,
         }
     }
@@ -78,17 +82,45 @@ impl Clock {
         }
     }
 
+    /// A value's lower and upper half.
+    fn halves(&self, value: u64) -> [u32; 2] {
+        let nanoseconds = u128::from(value);
+        if self.plain {
+            [(nanoseconds % SECOND) as u32, (nanoseconds / SECOND) as u32]
+        } else {
+            [value as u32, (value >> 32) as u32]
+        }
+    }
+
     /// SYSTIML is read, which keeps SYSTIMH for the next reading.
     pub(crate) fn read_low(&mut self) -> u32 {
-        let value = self.at(Instant::now());
-        let nanoseconds = u128::from(value);
-        let (low, high) = if self.plain {
-            ((nanoseconds % SECOND) as u32, (nanoseconds / SECOND) as u32)
-        } else {
-            (value as u32, (value >> 32) as u32)
-        };
+        let [low, high] = self.halves(self.at(Instant::now()));
         self.upper = high;
         low
+    }
+
+    /// A packet is to be stamped. `false`: the last stamp has not been read.
+    pub(crate) fn stamp(&mut self) -> bool {
+        let free = self.stamp.is_none();
+        if free {
+            self.stamp = Some(self.at(Instant::now()));
+        }
+        free
+    }
+
+    /// Whether a stamp waits.
+    pub(crate) fn has_stamp(&self) -> bool {
+        self.stamp.is_some()
+    }
+
+    /// RXSTMPL.
+    pub(crate) fn stamp_low(&self) -> u32 {
+        self.stamp.map_or(0, |stamp| self.halves(stamp)[0])
+    }
+
+    /// RXSTMPH, which makes room for the next (8.2.3.26.5).
+    pub(crate) fn stamp_high(&mut self) -> u32 {
+        self.stamp.take().map_or(0, |stamp| self.halves(stamp)[1])
     }
 
     /// SYSTIMH is read.

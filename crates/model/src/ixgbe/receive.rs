@@ -8,7 +8,7 @@
 use super::checksum::{Verdict, check_ipv4, check_transport, frame_check};
 use super::core::{Core, Faults};
 use super::filters::Destination;
-use super::headers::{Headers, UDP, recognise};
+use super::headers::{Headers, UDP, recognise, word};
 use super::registers::*;
 use super::rss::Hash;
 use super::steering::Choice;
@@ -32,6 +32,7 @@ const L4_CHECKED: u64 = 1 << 5;
 const IP_CHECKED: u64 = 1 << 6;
 const PASSED_INEXACT: u64 = 1 << 7;
 const UDP_VALID: u64 = 1 << 10;
+const STAMPED: u64 = 1 << 16;
 /// In the first word: an EtherType filter matched.
 const TYPE_FILTER: u64 = 1 << 15;
 const L4_ERROR: u64 = 1 << 30;
@@ -258,6 +259,10 @@ impl Core {
             // 7.1.6.2: the packet's type is then the filter's number.
             first = TYPE_FILTER | (filter as u64) << 4;
         }
+        if self.is_of_time(frame, &headers) && self.clock.stamp() {
+            second |= STAMPED;
+        }
+        let Some(queue) = self.receive.get_mut(number) else { return Delivery::Dropped };
         let frame = if strips {
             second |= VLAN_STRIPPED | u64::from(headers.vlan.unwrap_or(0)) << 48;
             self.untagged.clear();
@@ -276,6 +281,26 @@ impl Core {
         self.table.count_receive_queue(number, on_wire);
         self.interrupts.received(number);
         Delivery::Received
+    }
+
+    /// 7.9: whether a packet is one of the time protocol's that are stamped: an event, over Ethernet or UDP.
+    fn is_of_time(&self, frame: &[u8], headers: &Headers) -> bool {
+        if self.table.get(TSYNCRXCTL) & TSYNCRXCTL_ENABLE == 0 {
+            return false;
+        }
+        let marked = |filter| {
+            let what = self.table.element(ETQF, filter);
+            what & (ETQF_ENABLE | ETQF_TIME) == ETQF_ENABLE | ETQF_TIME && what as u16 == headers.ethertype
+        };
+        let message = if (0..8).any(marked) {
+            headers.network
+        } else if headers.types & UDP != 0 && word(frame, headers.transport.saturating_add(2)) == Some(319) {
+            headers.transport.saturating_add(8)
+        } else {
+            return false;
+        };
+        // Messages 0 to 3 are events, of version 2.
+        matches!(frame.get(message..message.saturating_add(2)), Some(&[kind, 2]) if kind & 0xf < 4)
     }
 
     /// The longest frame on the wire: MAXFRS counts while jumbo frames are on, and a tag may come on top (8.2.3.22.13).

@@ -105,6 +105,12 @@ registers! {
 
 // The time protocol's clock (8.2.3.26).
 registers! {
+    TSYNCRXCTL = 0x05188;
+    TSYNCRXCTL_VALID = 1;
+    TSYNCRXCTL_ENABLE = 1 << 4;
+    RXSTMPL = 0x051e8;
+    RXSTMPH = 0x051a4;
+    ETQF_TIME = 1 << 30;
     SYSTIML = 0x08c0c;
     SYSTIMH = 0x08c10;
     TIMINCA = 0x08c14;
