@@ -13,6 +13,7 @@ mod generate;
 mod interrupts;
 mod ixgbe_driver;
 mod ixgbe_model;
+mod ixgbe_offloads;
 mod persist;
 mod ports;
 mod refusals;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         echo::CASES,
         flows::CASES,
         ixgbe_model::CASES,
+        ixgbe_offloads::CASES,
         ixgbe_driver::CASES,
         interrupts::CASES,
         restart::CASES,
