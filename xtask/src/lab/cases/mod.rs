@@ -16,6 +16,7 @@ mod persist;
 mod ports;
 mod refusals;
 mod restart;
+mod virtio_modes;
 
 use anyhow::Result;
 
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Case> {
         ixgbe_model::CASES,
         ixgbe_driver::CASES,
         restart::CASES,
+        virtio_modes::CASES,
         ports::CASES,
         binding::CASES,
         persist::CASES,
