@@ -18,6 +18,7 @@ mod persist;
 mod ports;
 mod refusals;
 mod restart;
+mod virtio_modes;
 
 use anyhow::Result;
 
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         ixgbe_driver::CASES,
         interrupts::CASES,
         restart::CASES,
+        virtio_modes::CASES,
         ports::CASES,
         binding::CASES,
         persist::CASES,
