@@ -97,13 +97,21 @@ impl Default for LatencyOptions {
 /// What emulated ports are.
 #[derive(Args, Clone, Debug)]
 pub struct EmulationArguments {
+    /// How fast their sources are.
+    #[command(flatten)]
+    pub source: SourceRate,
+    /// What emulated ports are.
+    #[command(flatten)]
+    pub emulate: EmulateArgument,
+}
+
+/// How fast the sources of emulated ports are.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct SourceRate {
     /// Packets that each emulated source makes, whether there is room for them or not: 500kpps, 2Mpps, 2.5Gbit/s (on
     /// the wire). What finds no room is lost and counted [default: a source waits for room, and nothing is lost]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub rate: Option<f64>,
-    /// What emulated ports are.
-    #[command(flatten)]
-    pub emulate: EmulateArgument,
 }
 
 /// What emulated ports are.
@@ -117,13 +125,13 @@ pub struct EmulateArgument {
 impl EmulationArguments {
     /// The option that was given, if one was.
     pub fn given(&self) -> Option<&'static str> {
-        self.rate.map(|_| "--rate").or(self.emulate.given())
+        self.source.rate.map(|_| "--rate").or(self.emulate.given())
     }
 }
 
 impl From<EmulateArgument> for EmulationArguments {
     fn from(emulate: EmulateArgument) -> Self {
-        Self { rate: None, emulate }
+        Self { source: SourceRate::default(), emulate }
     }
 }
 

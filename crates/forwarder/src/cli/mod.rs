@@ -17,7 +17,7 @@ pub use flows::{By, FlowsOptions, Source};
 pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, LatencyOptions, OutputOptions,
-    Retouch, RingOptions, WhenFullArgument,
+    Retouch, RingOptions, SourceRate, WhenFullArgument,
 };
 pub use run::RunOptions;
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};

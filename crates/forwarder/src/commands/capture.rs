@@ -27,6 +27,8 @@ struct Summary {
     files: u64,
     /// Packets that the disk was too slow for.
     dropped: u64,
+    /// Packets that --match leaves out.
+    left_out: u64,
     /// Packets that the device had no receive buffer for; null where it doesn't count them.
     missed: Option<u64>,
     seconds: f64,
@@ -44,12 +46,18 @@ pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
     // A file is made only where there is something to capture.
     let rotation = Rotation { bytes: options.rotate_size, time: options.rotate_time };
     let writer = RotatingWriter::create(&options.write, &[&info.name], rotation)?;
-    let (task, mut capture) =
-        Capturing::start(receive, options.run.batch.into(), options.snap_length as usize, writer)
-            .map_err(Error::System)?;
+    let (task, mut capture) = Capturing::start(
+        receive,
+        options.run.batch.into(),
+        options.snap_length as usize,
+        options.matching.clone(),
+        writer,
+    )
+    .map_err(Error::System)?;
     console.note("times are those of this machine's clock when packets were received: the port stamps none");
     console.note(format_args!(
-        "capturing on {} into {}; {}",
+        "capturing {}on {} into {}; {}",
+        options.matching.as_ref().map(|matching| format!("{matching} ")).unwrap_or_default(),
         options.port,
         options.write.display(),
         running::how_to_end(options.run.duration, options.run.packets, "captured")
@@ -57,12 +65,13 @@ pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
     let mut failure = None;
     let outcome = port.run(Box::new(task), true, |up| {
         let since = up.up;
-        let (capture, failure) = (&capture, &mut failure);
+        let (capture, failure, filters) = (&capture, &mut failure, options.matching.is_some());
         Lines::of(up, move |sample: &Sample| {
-            let Captured { written, dropped, files, .. } = capture.read();
+            let Captured { written, dropped, left_out, files, .. } = capture.read();
+            let left_out = if filters { format!("  left out {}", grouped(left_out)) } else { String::new() };
             let clock = running::clock(sample.at.saturating_duration_since(since), options.run.duration);
             console.note(format_args!(
-                "{clock}  written {}  dropped {}  files {files}",
+                "{clock}  written {}  dropped {}{left_out}  files {files}",
                 grouped(written),
                 grouped(dropped)
             ));
@@ -112,6 +121,7 @@ fn summary(
         written_bytes: captured.bytes,
         files: captured.files,
         dropped: captured.dropped,
+        left_out: captured.left_out,
         missed: port.and_then(|port| port.statistics.missed),
         seconds: outcome.seconds,
         stopped_by: outcome.stopped_by,
@@ -121,8 +131,12 @@ fn summary(
 
 impl Summary {
     fn text(&self) -> String {
+        let left_out = match self.left_out {
+            0 => String::new(),
+            packets => format!(", left out by --match {}", grouped(packets)),
+        };
         format!(
-            "{}: received {} packets in {:.2} s, written {} ({} bytes) into {} file{}; dropped {}, missed by the card {}; ended by {}\n",
+            "{}: received {} packets in {:.2} s, written {} ({} bytes) into {} file{}{left_out}; dropped {}, missed by the card {}; ended by {}\n",
             self.port,
             grouped(self.received_packets),
             self.seconds,

@@ -172,7 +172,9 @@ fn check_cores(cores: &[usize]) -> Result<(), Error> {
 fn engine_options(options: &ForwardOptions) -> Options {
     // An emulated source waits for room, so between emulated ports nothing needs to be dropped.
     let usual = match (options.a, options.b) {
-        (PortName::Emulated(_), PortName::Emulated(_)) if options.emulation.rate.is_none() => WhenFull::Wait,
+        (PortName::Emulated(_), PortName::Emulated(_)) if options.emulation.source.rate.is_none() => {
+            WhenFull::Wait
+        }
         _ => WhenFull::Drop,
     };
     Options {

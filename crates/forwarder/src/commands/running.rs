@@ -43,7 +43,7 @@ pub(super) fn open_options(
     if kinds.len() > names.len() {
         return Err(Error::TooManyDevices { given: kinds.len(), ports: names.len() });
     }
-    let emulation = EmulationOptions { kinds, rate: emulation.rate, wiring };
+    let emulation = EmulationOptions { kinds, rate: emulation.source.rate, wiring };
     Ok(OpenOptions { port, buffers, buffer_size: rings.buffer_size, emulation })
 }
 
