@@ -79,12 +79,13 @@ pub enum Error {
         /// What would do.
         least: u32,
     },
-    /// More processors than there is work for.
+    /// More threads than there is work for.
     #[error(
-        "--cores names {given} processors, but there are {directions} directions to forward: name one or two"
+        "{given} threads are more than there are directions to forward ({directions}, two a queue): take fewer, or more \
+         --queues"
     )]
-    TooManyCores {
-        /// How many were named.
+    TooManyThreads {
+        /// How many were wanted.
         given: usize,
         /// How many directions there are.
         directions: usize,
@@ -213,7 +214,7 @@ impl Error {
             | Self::FileAndMore(_)
             | Self::OnlyPorts { .. }
             | Self::PoolTooSmall { .. }
-            | Self::TooManyCores { .. }
+            | Self::TooManyThreads { .. }
             | Self::SameCore(_)
             | Self::SameFile(_)
             | Self::Processor(_) => ExitCode::from(2),

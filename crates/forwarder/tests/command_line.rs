@@ -374,7 +374,11 @@ fn what_cannot_be_done_is_refused_with_the_thing_and_the_way_out() {
         (&["forward", "eth0", "emulated:0"], 2, &["`eth0`", "0000:03:00.0", "emulated:0"]),
         (&["forward", "emulated:0", "emulated:1", "--pool=64"], 2, &["--pool 64", "at least", "--ring-size"]),
         (&["forward", "emulated:0", "emulated:1", "--cores=0,0"], 2, &["processor 0", "twice"]),
-        (&["forward", "emulated:0", "emulated:1", "--cores=1,2,3"], 2, &["3 processors"]),
+        (
+            &["forward", "emulated:0", "emulated:1", "--cores=0,1,2", "--queues=1"],
+            2,
+            &["3 threads", "--queues"],
+        ),
         (&["forward", "emulated:0", "emulated:1", "--cores=1023"], 2, &["processor 1023", "may use"]),
         (&["forward", "emulated:0"], 2, &["<B>", "Usage"]),
         (&["fly"], 2, &["fly", "Usage"]),
@@ -421,5 +425,88 @@ fn what_doctor_asks_for_is_enough_for_a_run_by_default_and_not_much_more() {
         };
         let mapped = words[at - 2].parse::<f64>().unwrap() * unit;
         assert!(mapped <= needed * MIB && mapped * 2.0 > needed * MIB, "{needed} MiB needed, {line}");
+    }
+}
+
+#[test]
+fn with_interrupts_few_packets_are_slept_between_and_none_is_lost() {
+    for device in ["82599", "virtio-net"] {
+        let output = run(&[
+            "forward",
+            "emulated:0",
+            "emulated:1",
+            "--emulate",
+            device,
+            "--interrupts",
+            "--idle",
+            "20us",
+            "--rate",
+            "500pps",
+            "--packets",
+            "400",
+            "--json",
+        ]);
+        let summary = json(&output);
+        assert!(number(&summary, "forwarded") >= 400, "{summary}");
+        assert!(number(&summary, "slept") >= 50, "{summary}");
+        for stream in summary["streams"].as_array().unwrap() {
+            assert_eq!((number(stream, "damaged"), number(stream, "out_of_order")), (0, 0), "{stream}");
+        }
+        assert_eq!(number(&summary, "dropped"), 0, "{summary}");
+    }
+}
+
+#[test]
+fn four_queues_on_four_threads_share_the_flows_and_keep_each_in_order() {
+    let output = run(&[
+        "forward",
+        "emulated:0",
+        "emulated:1",
+        "--queues",
+        "4",
+        "--workers",
+        "4",
+        "--packets",
+        "400000",
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    for stream in summary["streams"].as_array().unwrap() {
+        for field in ["lost", "out_of_order", "doubled", "damaged"] {
+            assert_eq!(number(stream, field), 0, "{stream}");
+        }
+    }
+    for port in summary["ports"].as_array().unwrap() {
+        let received: Vec<u64> = port["queues"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|queue| number(queue, "received_packets"))
+            .collect();
+        let even = received.iter().sum::<u64>() as f64 / 4.0;
+        assert_eq!(received.len(), 4);
+        for count in &received {
+            let share = *count as f64 / even;
+            assert!((0.9..=1.1).contains(&share), "{received:?} is not even to 10 %");
+        }
+    }
+}
+
+#[test]
+fn what_the_queues_and_offloads_cannot_be_is_said_with_what_can() {
+    for (arguments, parts) in [
+        (&["--workers", "3", "--queues", "1"][..], &["3 threads", "2", "--queues"][..]),
+        (&["--offload", "vlan-stripes"], &["vlan-stripes", "vlan-strip,"]),
+        (&["--idle", "10us"], &["--interrupts"]),
+        (&["--interrupts", "--idle", "soon"], &["50us"]),
+        (&["--interrupts", "--moderation", "often"], &["adaptive"]),
+        (&["--queues", "2", "--latency", "emulated:2", "emulated:3"], &["--queues", "--latency"]),
+    ] {
+        let output = run(&[&["forward", "emulated:0", "emulated:1"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", errors(&output));
+        for part in parts {
+            assert!(errors(&output).contains(part), "{part} in {}", errors(&output));
+        }
     }
 }

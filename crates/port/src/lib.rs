@@ -26,20 +26,27 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod capabilities;
 mod error;
 mod failure;
 mod link;
+mod offload;
 mod statistics;
+mod steering;
 
+pub use capabilities::{Capabilities, FilterLimits, HashLimits, HashTypes};
 pub use error::Error;
 pub use failure::Failure;
-pub use link::{Link, MacAddress, ParseMacError};
+pub use link::{Link, MacAddress, ParseMacError, Pause};
+pub use offload::Offloads;
 pub use statistics::{ReceiveCounters, ReceiveStatistics, Statistics, TransmitCounters, TransmitStatistics};
+pub use steering::{Filter, FilterId, FiveTuple, Matching, Scaling, Target, VERIFICATION_KEY};
 
 use ringway_packet::{Batch, Pool};
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Ethernet's longest ordinary frame with a VLAN tag, without FCS, in bytes (IEEE 802.3, clause 3.2.7).
 pub const ETHERNET_FRAME: u32 = 1518;
@@ -59,6 +66,10 @@ pub struct PortOptions {
     pub maximum_frame: u32,
     /// Whether the receive queues get an interrupt each. Off, nothing but polling finds packets.
     pub interrupts: bool,
+    /// What the device shall do to packets. Of what it can't do, opening says so.
+    pub offloads: Offloads,
+    /// How flows are spread over the receive queues; `None`: evenly, by the driver's own key and table.
+    pub scaling: Option<Scaling>,
 }
 
 impl Default for PortOptions {
@@ -70,6 +81,8 @@ impl Default for PortOptions {
             transmit_ring: 512,
             maximum_frame: ETHERNET_FRAME,
             interrupts: false,
+            offloads: Offloads::NONE,
+            scaling: None,
         }
     }
 }
@@ -174,6 +187,137 @@ pub trait Port: Send + Debug {
     fn remove_address(&mut self, address: MacAddress) -> Result<(), Error> {
         let _ = address;
         Err(self.unsupported("a further address"))
+    }
+
+    /// What the device can do.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    /// How flows are spread over the receive queues now.
+    ///
+    /// # Errors
+    /// When the device doesn't do it, or doesn't answer.
+    fn scaling(&mut self) -> Result<Scaling, Error> {
+        Err(self.unsupported("receive side scaling"))
+    }
+
+    /// Spreads flows otherwise, while packets come.
+    ///
+    /// # Errors
+    /// When the device can't, the table names a queue that isn't there, or the device doesn't answer. Nothing is changed then.
+    fn set_scaling(&mut self, scaling: &Scaling) -> Result<(), Error> {
+        let _ = scaling;
+        Err(self.unsupported("receive side scaling"))
+    }
+
+    /// Places a filter. The narrower kind wins where several match.
+    ///
+    /// # Errors
+    /// When the device has no such filter or none left, the queue isn't there, or the device doesn't answer.
+    fn add_filter(&mut self, filter: &Filter) -> Result<FilterId, Error> {
+        let _ = filter;
+        Err(self.unsupported("a filter to a queue"))
+    }
+
+    /// Takes a filter away.
+    ///
+    /// # Errors
+    /// When it isn't placed, or the device doesn't answer.
+    fn remove_filter(&mut self, filter: FilterId) -> Result<(), Error> {
+        let _ = filter;
+        Err(self.unsupported("a filter to a queue"))
+    }
+
+    /// Receives this VLAN, 0 to 4095. For ports opened with [`Offloads::VLAN_FILTER`], which begin with none but untagged.
+    ///
+    /// # Errors
+    /// When the port doesn't filter VLANs, or the device doesn't answer.
+    fn add_vlan(&mut self, vlan: u16) -> Result<(), Error> {
+        let _ = vlan;
+        Err(self.unsupported("filtering VLANs"))
+    }
+
+    /// Receives this VLAN no more.
+    ///
+    /// # Errors
+    /// When it was not added, or the device doesn't answer.
+    fn remove_vlan(&mut self, vlan: u16) -> Result<(), Error> {
+        let _ = vlan;
+        Err(self.unsupported("filtering VLANs"))
+    }
+
+    /// Whether pause frames are obeyed and sent.
+    ///
+    /// # Errors
+    /// When the device doesn't do it, or doesn't answer.
+    fn pause(&mut self) -> Result<Pause, Error> {
+        Err(self.unsupported("pausing"))
+    }
+
+    /// Obeys and sends pause frames, or not.
+    ///
+    /// # Errors
+    /// When the device can't, or doesn't answer.
+    fn set_pause(&mut self, pause: Pause) -> Result<(), Error> {
+        let _ = pause;
+        Err(self.unsupported("pausing"))
+    }
+
+    /// The least time between two interrupts of a receive queue.
+    ///
+    /// # Errors
+    /// When the device can't, the port was opened without interrupts, or the device doesn't answer.
+    fn set_moderation(&mut self, queue: u16, interval: Duration) -> Result<(), Error> {
+        let _ = (queue, interval);
+        Err(self.unsupported("holding interrupts back"))
+    }
+
+    /// The counter that becomes readable when the link changes, if the port was opened with interrupts and the device says
+    /// so by one. To be read by the program, which then asks for [`link`](Self::link).
+    fn link_interrupt(&self) -> Option<&Arc<OwnedFd>> {
+        None
+    }
+
+    /// The device's clock, in nanoseconds: what packets are stamped with.
+    ///
+    /// # Errors
+    /// When it has none, or doesn't answer.
+    fn clock(&mut self) -> Result<u64, Error> {
+        Err(self.unsupported("a clock"))
+    }
+
+    /// Sets the device's clock.
+    ///
+    /// # Errors
+    /// When it has none, or doesn't answer.
+    fn set_clock(&mut self, nanoseconds: u64) -> Result<(), Error> {
+        let _ = nanoseconds;
+        Err(self.unsupported("a clock"))
+    }
+
+    /// The device's registers by their names, those that can be read without changing anything.
+    ///
+    /// # Errors
+    /// When there are none to be shown, or the device doesn't answer.
+    fn registers(&mut self) -> Result<Vec<(String, u32)>, Error> {
+        Err(self.unsupported("a list of registers"))
+    }
+
+    /// The whole of the device's EEPROM, in its own order of bytes.
+    ///
+    /// # Errors
+    /// When it has none, or doesn't answer.
+    fn eeprom(&mut self) -> Result<Vec<u8>, Error> {
+        Err(self.unsupported("reading the EEPROM"))
+    }
+
+    /// The memory of the module in the cage: SFF-8472's pages A0h and A2h, or the first alone.
+    ///
+    /// # Errors
+    /// When there is no cage, no module, or it doesn't answer.
+    fn module_eeprom(&mut self) -> Result<Vec<u8>, Error> {
+        Err(self.unsupported("a module"))
     }
 
     /// Blinks a light on the card, so that a person finds it, or stops doing so.

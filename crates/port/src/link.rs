@@ -45,6 +45,15 @@ impl FromStr for MacAddress {
     }
 }
 
+/// Which pause frames are used (IEEE 802.3, annex 31B).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// The other end's are obeyed: sending waits.
+    pub obey: bool,
+    /// They are sent when receive buffers run out.
+    pub send: bool,
+}
+
 /// What is known of the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

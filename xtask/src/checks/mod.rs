@@ -6,6 +6,7 @@
 
 mod licences;
 mod sanitizers;
+mod standard_library;
 mod steps;
 
 use std::path::PathBuf;
@@ -75,7 +76,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "thread",
-        does: "thread sanitizer on memory and packets",
+        does: "thread sanitizer on memory, packets and drivers",
         quick: true,
         run: sanitizers::thread,
     },

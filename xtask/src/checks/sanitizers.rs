@@ -1,15 +1,15 @@
 //! The steps that look at memory and threads more closely than a plain test does.
 //!
 //! Sanitizers are unstable options of the compiler; its stable releases bring the run-time libraries along, and take
-//! the options with `RUSTC_BOOTSTRAP`. So the pinned compiler does, and nothing else is fetched. The standard library
-//! stays as it was built: what thread sanitizer can't see in there is listed in a file of suppressions.
+//! the options with `RUSTC_BOOTSTRAP`, so the pinned compiler does. For thread sanitizer the standard library is built with
+//! it, from source (`standard_library`): every lock is seen, and nothing has to be suppressed.
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::Surroundings;
 use super::steps::{cargo, logged, passed_tests};
+use super::{Surroundings, standard_library};
 
 /// The only machine that these run on so far.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -28,7 +28,6 @@ const MEMORY_TESTS: [&str; 11] = [
     "--test",
     "threads",
 ];
-const SUPPRESSIONS: &str = "xtask/src/checks/thread-sanitizer.suppressions";
 
 /// Every interleaving of the protocol by which buffers are taken back from devices.
 pub(super) fn loom(surroundings: &Surroundings) -> Result<String> {
@@ -57,12 +56,11 @@ pub(super) fn address(surroundings: &Surroundings) -> Result<String> {
 
 /// No two threads at the same place without an order between them.
 pub(super) fn thread(surroundings: &Surroundings) -> Result<String> {
+    let source = standard_library::source()?;
     let command = || {
         let mut command = cargo(surroundings);
-        let flags = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer";
-        sanitized(surroundings, &mut command, "tsan", flags);
-        let suppressions = surroundings.root.join(SUPPRESSIONS);
-        command.env("TSAN_OPTIONS", format!("suppressions={}", suppressions.display()));
+        sanitized(surroundings, &mut command, "tsan", "-Zsanitizer=thread");
+        command.arg("-Zbuild-std").env(standard_library::PLACE, &source);
         command
     };
     let mut memory = command();

@@ -1,6 +1,6 @@
 //! The options of `ringway flows`.
 
-use super::{EmulationArguments, RunOptions, SourceRate};
+use super::{EmulationArguments, RunOptions, SourceArguments};
 use crate::PortName;
 use crate::matching::Match;
 use clap::{Args, ValueEnum};
@@ -39,9 +39,9 @@ pub struct FlowsOptions {
     /// in_port is the port's place on the command line, or the interface's in the file, from 1
     #[arg(long = "match", value_name = "FLOW")]
     pub matching: Option<Match>,
-    /// How fast emulated sources are.
+    /// What emulated sources make.
     #[command(flatten)]
-    pub source: SourceRate,
+    pub source: SourceArguments,
     /// How it runs, and when it ends.
     #[command(flatten)]
     pub run: RunOptions,

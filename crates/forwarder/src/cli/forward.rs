@@ -1,5 +1,6 @@
 //! The options of `ringway forward`, and those that it shares with other commands.
 
+use super::QueueOptions;
 use super::values::{self, Devices, PerPort, RateArgument};
 use crate::PortName;
 use crate::engine::{Touch, WhenFull};
@@ -13,6 +14,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   ringway forward 0000:03:00.0 0000:03:00.1 --cores 2,3
   ringway forward 03:00.0 03:00.1 --duration 60 --json > result.json
+  ringway forward 03:00.0 03:00.1 --cores 2,3,4,5 --queues 2 --interrupts
   ringway forward emulated:0 emulated:1
   ringway forward emulated:0 emulated:1 --rate 500kpps --emulate 82599,virtio-net
   ringway forward emulated:0 emulated:1 --latency emulated:2 emulated:3 --load 10% --duration 10
@@ -32,10 +34,13 @@ pub struct ForwardOptions {
     /// The most packets that are moved at once
     #[arg(long, value_name = "PACKETS", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub batch: u16,
-    /// The processors to run on: one for both directions, or one for each (2,3). Otherwise one thread, where the
-    /// system puts it
+    /// The processors to run on, a thread on each: 2 for all, 2,3 for a direction each, more with several queues.
+    /// Otherwise one thread, where the system puts it
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = values::core)]
     pub cores: Vec<usize>,
+    /// Queues, threads, interrupts.
+    #[command(flatten)]
+    pub queues: QueueOptions,
     /// What to do with each packet's bytes: read one, so that the packet passes through the cache as with real work;
     /// write one (byte 48, as ixy's forwarder does: this changes packets); or nothing
     #[arg(long, value_enum, default_value_t = Retouch::Read)]
@@ -97,21 +102,24 @@ impl Default for LatencyOptions {
 /// What emulated ports are.
 #[derive(Args, Clone, Debug)]
 pub struct EmulationArguments {
-    /// How fast their sources are.
+    /// What their sources make.
     #[command(flatten)]
-    pub source: SourceRate,
+    pub source: SourceArguments,
     /// What emulated ports are.
     #[command(flatten)]
     pub emulate: EmulateArgument,
 }
 
-/// How fast the sources of emulated ports are.
+/// What the sources of emulated ports make.
 #[derive(Args, Clone, Copy, Debug, Default)]
-pub struct SourceRate {
+pub struct SourceArguments {
     /// Packets that each emulated source makes, whether there is room for them or not: 500kpps, 2Mpps, 2.5Gbit/s (on
     /// the wire). What finds no room is lost and counted [default: a source waits for room, and nothing is lost]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub rate: Option<f64>,
+    /// Flows that each emulated source makes packets of [default: 1, or 10000 with several queues]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=50_000))]
+    pub flows: Option<u16>,
 }
 
 /// What emulated ports are.
@@ -125,13 +133,14 @@ pub struct EmulateArgument {
 impl EmulationArguments {
     /// The option that was given, if one was.
     pub fn given(&self) -> Option<&'static str> {
-        self.source.rate.map(|_| "--rate").or(self.emulate.given())
+        let Self { source: SourceArguments { rate, flows }, emulate } = self;
+        rate.map(|_| "--rate").or(flows.map(|_| "--flows")).or(emulate.given())
     }
 }
 
 impl From<EmulateArgument> for EmulationArguments {
     fn from(emulate: EmulateArgument) -> Self {
-        Self { source: SourceRate::default(), emulate }
+        Self { source: SourceArguments::default(), emulate }
     }
 }
 
@@ -273,6 +282,7 @@ impl ForwardOptions {
             },
             batch: BATCH,
             cores: Vec::new(),
+            queues: QueueOptions::default(),
             touch: Retouch::Read,
             when_full: None,
             rewrite_mac: false,

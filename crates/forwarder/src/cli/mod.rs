@@ -7,6 +7,7 @@ mod capture;
 mod echo;
 mod flows;
 mod forward;
+mod queues;
 mod run;
 mod traffic;
 mod values;
@@ -17,8 +18,9 @@ pub use flows::{By, FlowsOptions, Source};
 pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, LatencyOptions, OutputOptions,
-    Retouch, RingOptions, SourceRate, WhenFullArgument,
+    Retouch, RingOptions, SourceArguments, WhenFullArgument,
 };
+pub use queues::QueueOptions;
 pub use run::RunOptions;
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
 pub use values::{Devices, Lengths, PerPort, RateArgument};

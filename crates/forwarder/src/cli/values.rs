@@ -1,11 +1,12 @@
 //! Values on the command line that need a closer look.
 
+use crate::engine::Moderation;
 use crate::matching::{Match, ParseMatchError};
 use crate::output::rates;
 use crate::ports::Kind;
 use clap::ValueEnum;
 use ringway_dma::BufferSize;
-use ringway_port::MacAddress;
+use ringway_port::{MacAddress, Offloads};
 use std::time::Duration;
 
 /// The sizes that a ring can have (virtio 1.2, section 2.7; the 82599 has fewer, and its driver says so).
@@ -36,6 +37,37 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         .and_then(|number| Duration::try_from_secs_f64(number * factor).ok())
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "write seconds above zero, or a unit with it: 10, 0.5, 250ms, 5m, 1h".to_owned())
+}
+
+/// A time, also a very short one or none: with a unit (50us, 1ms, 2s), or 0.
+pub(super) fn short_time(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix("us").map(str::parse::<f64>) {
+        _ if text == "0" => Some(Duration::ZERO),
+        Some(Ok(number)) => Duration::try_from_secs_f64(number * 1e-6).ok(),
+        _ if text.ends_with('s') => time(text).ok(),
+        _ => None,
+    }
+    .ok_or_else(|| "write 0, or a time with its unit: 50us, 1ms, 2s".to_owned())
+}
+
+/// The least time between two interrupts.
+pub(super) fn moderation(text: &str) -> Result<Moderation, String> {
+    match text {
+        "adaptive" => Ok(Moderation::Adaptive),
+        _ => short_time(text).map(Moderation::Fixed).map_err(|error| format!("{error}, or `adaptive`")),
+    }
+}
+
+/// Offloads by their names.
+pub(super) fn offloads(text: &str) -> Result<Offloads, String> {
+    let mut offloads = Offloads::NONE;
+    for name in text.split(',').filter(|name| *name != "none") {
+        offloads |= Offloads::named(name).ok_or_else(|| {
+            let known: Vec<_> = Offloads::known().map(|(_, name)| name).collect();
+            format!("there is no offload `{name}`; there are {}", known.join(", "))
+        })?;
+    }
+    Ok(offloads)
 }
 
 /// The number of a processor.

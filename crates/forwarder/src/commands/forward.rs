@@ -24,6 +24,9 @@ use std::time::Instant;
 /// The ports that are forwarded between; further ones are the ends of their cables.
 const PORTS: usize = 2;
 
+/// Flows of emulated sources where there are several queues to be spread over, and nothing else is said.
+const FLOWS_OF_QUEUES: u16 = 10_000;
+
 /// What those should know who see rates of ports that are no hardware.
 const EMULATED: &str = "\
 These network cards are emulated: the driver and the forwarder are the real ones, the cards' side is software in this
@@ -39,24 +42,31 @@ process, each with a source of 64-byte UDP packets. Its rates say nothing about 
 pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     let program = Instant::now();
     let console = Console::new(options.output);
-    check_cores(&options.cores)?;
+    check_cores(options)?;
     let names: Vec<PortName> =
         [options.a, options.b].iter().chain(&options.latency.latency).copied().collect();
-    let buffers = needs::buffers(names.len(), &options.rings, options.batch)?;
+    let queues = options.queues.queues(&options.cores);
+    let buffers = needs::buffers_of_queues(names.len(), queues, &options.rings, options.batch)?;
 
     // From here on a signal ends the run in order, also while ports are being opened.
     let (events, receiver) = channel();
     let _signals = Signals::listen(events.clone()).map_err(Error::System)?;
 
     let wiring = if options.latency.latency.is_empty() { Wiring::Sources } else { Wiring::Cables };
-    let open = running::open_options(&names, &options.rings, buffers, &options.emulation, wiring)?;
+    let mut open = running::open_options(&names, &options.rings, buffers, &options.emulation, wiring)?;
+    (open.port.receive_queues, open.port.transmit_queues) = (queues, queues);
+    if queues > 1 && options.emulation.source.flows.is_none() {
+        open.emulation.flows = FLOWS_OF_QUEUES;
+    }
+    open.port.interrupts = options.queues.interrupts;
+    open.port.offloads = options.queues.offload;
     let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
     if emulation.is_some() {
         console.note(EMULATED);
     }
     running::say_memory(console, &pool);
 
-    let (ports, queues) = running::activate(console, opened, Reception::Everything)?;
+    let (ports, queues) = running::activate_all(console, opened, Reception::Everything)?;
     let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
     running::warn_of_nodes(console, &information, &options.cores);
 
@@ -85,7 +95,7 @@ impl Run<'_> {
     fn forward(
         self,
         ports: Vec<Active>,
-        mut queues: Vec<Queues>,
+        mut queues: Vec<Vec<Queues>>,
         information: &[Information],
     ) -> Result<(Summary, Vec<Failure>), Error> {
         let Self { options, console, program, emulation, pool, events, receiver } = self;
@@ -95,6 +105,7 @@ impl Run<'_> {
         let (directions, mut targets) = directions(queues, &rewrites(options, between), &engine);
         let (ends, end_tasks) = match ports.get(PORTS..) {
             Some(ports @ [_, ..]) => {
+                let of_ends = of_ends.into_iter().flatten().collect();
                 let (ends, tasks) = Ends::new(ports, of_ends, PORTS, &options.latency, pool, engine.batch)?;
                 (Some(ends), tasks)
             }
@@ -102,7 +113,7 @@ impl Run<'_> {
         };
         let (end_tasks, end_targets): (Vec<_>, Vec<_>) = end_tasks.into_iter().unzip();
         targets.extend(end_targets);
-        let mut shares = shares(directions, engine.cores.len());
+        let mut shares = shares(directions, options.queues.threads(&engine.cores));
         if !end_tasks.is_empty() {
             // The ends have a worker of their own: what they do is not the forwarder's time.
             shares.push(end_tasks);
@@ -129,7 +140,13 @@ impl Run<'_> {
             progress: None,
         };
         let limits = Limits { duration: options.duration, interval: options.output.interval };
-        let outcome = Session::new(workers, ports, targets, receiver).run(limits, &mut watcher);
+        let mut session = Session::new(workers, ports, targets, receiver);
+        if let Some(interrupts) = engine.interrupts {
+            for port in session.moderate(interrupts.moderation)? {
+                console.detail(format_args!("{port}: interrupts can't be held back"));
+            }
+        }
+        let outcome = session.run(limits, &mut watcher);
         let mut summary = Summary::new(&outcome, information, watcher.emulation.as_deref());
         if let Some(ends) = &watcher.ends {
             ends.draw(&options.latency)?;
@@ -155,10 +172,12 @@ fn conclude(
     Ok(if summary.is_lossless() { ExitCode::SUCCESS } else { ExitCode::from(super::LOST) })
 }
 
-fn check_cores(cores: &[usize]) -> Result<(), Error> {
-    const DIRECTIONS: usize = 2;
-    if cores.len() > DIRECTIONS {
-        return Err(Error::TooManyCores { given: cores.len(), directions: DIRECTIONS });
+fn check_cores(options: &ForwardOptions) -> Result<(), Error> {
+    let cores = &options.cores;
+    let directions = PORTS * usize::from(options.queues.queues(cores));
+    let given = options.queues.threads(cores);
+    if given > directions {
+        return Err(Error::TooManyThreads { given, directions });
     }
     for (index, &core) in cores.iter().enumerate() {
         if cores.iter().take(index).any(|&earlier| earlier == core) {
@@ -183,6 +202,7 @@ fn engine_options(options: &ForwardOptions) -> Options {
         when_full: options.when_full.map_or(usual, WhenFull::from),
         packets: options.packets,
         cores: options.cores.clone(),
+        interrupts: options.queues.interrupts(),
     }
 }
 
@@ -202,21 +222,28 @@ fn rewrites(options: &ForwardOptions, information: &[Information]) -> Vec<Rewrit
         .collect()
 }
 
-/// From each port to the next one, with the port that each direction sends on.
+/// From each queue of each port to the queue of the same number of the next port, with the port that each direction sends
+/// on. What belongs to one number stands together.
 fn directions(
-    queues: Vec<Queues>,
+    queues: Vec<Vec<Queues>>,
     rewrites: &[Rewrite],
     options: &Options,
 ) -> (Vec<Box<dyn Task>>, Vec<usize>) {
-    let (receive, mut transmit): (Vec<_>, Vec<_>) = queues.into_iter().unzip();
-    let mut targets: Vec<usize> = (0..transmit.len()).collect();
-    if !targets.is_empty() {
+    let ports = queues.len();
+    let mut of_ports: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
+    let (mut directions, mut targets): (Vec<Box<dyn Task>>, Vec<usize>) = (Vec::new(), Vec::new());
+    loop {
+        let number: Vec<Queues> = of_ports.iter_mut().filter_map(Iterator::next).collect();
+        if number.is_empty() || number.len() < ports {
+            return (directions, targets);
+        }
+        let (receive, mut transmit): (Vec<_>, Vec<_>) = number.into_iter().unzip();
         transmit.rotate_left(1);
-        targets.rotate_left(1);
+        for (from, (receive, transmit)) in receive.into_iter().zip(transmit).enumerate() {
+            let target = from.saturating_add(1) % ports;
+            let rewrite = rewrites.get(target).copied().unwrap_or_default();
+            directions.push(Box::new(Direction::new(receive, transmit, rewrite, options)));
+            targets.push(target);
+        }
     }
-    let directions = receive.into_iter().zip(transmit).zip(&targets).map(|((receive, transmit), &target)| {
-        let rewrite = rewrites.get(target).copied().unwrap_or_default();
-        Box::new(Direction::new(receive, transmit, rewrite, options)) as Box<dyn Task>
-    });
-    (directions.collect(), targets)
 }

@@ -12,8 +12,18 @@ const CACHED: u32 = 3 * MAGAZINE as u32;
 /// The size of the pool for so many ports, each of which receives and sends: what was asked for, or what rings, batches
 /// and caches can hold at once, so that no queue ever waits for another's buffers.
 pub(super) fn buffers(ports: usize, rings: &RingOptions, batch: u16) -> Result<u32, Error> {
+    buffers_of_queues(ports, 1, rings, batch)
+}
+
+/// The same for ports with several queues.
+pub(super) fn buffers_of_queues(
+    ports: usize,
+    queues: u16,
+    rings: &RingOptions,
+    batch: u16,
+) -> Result<u32, Error> {
     // A program doesn't have 2^32 ports: a pool that large is refused when it is made.
-    let ports = u32::try_from(ports).unwrap_or(u32::MAX);
+    let ports = u32::try_from(ports).unwrap_or(u32::MAX).saturating_mul(queues.into());
     let (receive, transmit) = (rings.receive(), rings.transmit());
     let batch = u32::from(batch);
     // A batch is in the program's hands, another may wait in each cache.

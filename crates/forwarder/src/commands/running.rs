@@ -4,7 +4,7 @@
 //! Not here: what a command does with the ports (the module of its name), and waiting for the end
 //! ([`Session`](crate::engine::Session)).
 
-use crate::cli::{EmulationArguments, RingOptions};
+use crate::cli::{EmulationArguments, RingOptions, SourceArguments};
 use crate::engine::{Active, Promiscuity, Reception};
 use crate::machine::numa::{self, Placed};
 use crate::output::{Console, rates};
@@ -15,7 +15,7 @@ use ringway_packet::Pool;
 use ringway_port::{Information, Link, Opened, Port, PortOptions, ReceiveQueue, TransmitQueue};
 use std::time::{Duration, Instant};
 
-/// The queues of a port.
+/// A receive queue of a port and the transmit queue of the same number.
 pub(super) type Queues = (Box<dyn ReceiveQueue>, Box<dyn TransmitQueue>);
 
 /// How the ports of `names` are opened, with a pool of `buffers`.
@@ -43,28 +43,41 @@ pub(super) fn open_options(
     if kinds.len() > names.len() {
         return Err(Error::TooManyDevices { given: kinds.len(), ports: names.len() });
     }
-    let emulation = EmulationOptions { kinds, rate: emulation.source.rate, wiring };
+    let SourceArguments { rate, flows } = emulation.source;
+    let emulation = EmulationOptions { kinds, rate, flows: flows.unwrap_or(1), wiring };
     Ok(OpenOptions { port, buffers, buffer_size: rings.buffer_size, emulation })
 }
 
 /// Says what each port is, lets it receive the frames of `reception`, and takes its first queues out.
 ///
 /// # Errors
-/// When a port is gone or failed, or has no queues.
+/// As of [`activate_all`].
 pub(super) fn activate(
     console: Console,
     opened: Vec<Opened>,
     reception: Reception,
 ) -> Result<(Vec<Active>, Vec<Queues>), Error> {
+    let (ports, queues) = activate_all(console, opened, reception)?;
+    Ok((ports, queues.into_iter().filter_map(|of_port| of_port.into_iter().next()).collect()))
+}
+
+/// Says what each port is, lets it receive the frames of `reception`, and takes its queues out: at least one a port.
+///
+/// # Errors
+/// When a port is gone or failed, or has no queues.
+pub(super) fn activate_all(
+    console: Console,
+    opened: Vec<Opened>,
+    reception: Reception,
+) -> Result<(Vec<Active>, Vec<Vec<Queues>>), Error> {
     let mut ports = Vec::new();
     let mut queues = Vec::new();
     for Opened { mut control, receive, transmit } in opened {
         introduce(console, &mut *control)?;
         let name = control.information().name.clone();
-        let (Some(receive), Some(transmit)) = (receive.into_iter().next(), transmit.into_iter().next())
-        else {
+        if receive.is_empty() || transmit.is_empty() {
             return Err(Error::NoQueues { port: name });
-        };
+        }
         let (port, switched) = Active::receiving(control, reception)?;
         match switched {
             Promiscuity::WasOn => console.detail(format_args!("{name}: receives frames for any address")),
@@ -77,7 +90,7 @@ pub(super) fn activate(
             }
         }
         ports.push(port);
-        queues.push((receive, transmit));
+        queues.push(receive.into_iter().zip(transmit).collect());
     }
     Ok((ports, queues))
 }

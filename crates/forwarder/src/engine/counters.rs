@@ -13,6 +13,7 @@ pub struct TaskCounters {
     handled: AtomicU64,
     dropped: AtomicU64,
     unsent: AtomicU64,
+    slept: AtomicU64,
 }
 
 /// A reading of one task's counters, in packets.
@@ -26,6 +27,8 @@ pub struct TaskCounts {
     pub dropped: u64,
     /// Handed to the transmit queue, but still not sent by the device when the worker gave up waiting at the end.
     pub unsent: u64,
+    /// Times that its worker slept until a packet came; counted at the worker's first task.
+    pub slept: u64,
 }
 
 /// For counters with one writer.
@@ -55,6 +58,11 @@ impl TaskCounters {
         add(&self.unsent, packets);
     }
 
+    #[cold]
+    pub(crate) fn slept(&self) {
+        add(&self.slept, 1);
+    }
+
     /// What was counted.
     pub fn read(&self) -> TaskCounts {
         TaskCounts {
@@ -62,6 +70,7 @@ impl TaskCounters {
             handled: self.handled.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
             unsent: self.unsent.load(Ordering::Relaxed),
+            slept: self.slept.load(Ordering::Relaxed),
         }
     }
 }

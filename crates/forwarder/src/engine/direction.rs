@@ -202,6 +202,11 @@ impl Task for Direction {
         drained
     }
 
+    /// Packets that wait for room are tried again, so it doesn't sleep then.
+    fn waits_for(&mut self) -> Option<&mut dyn ReceiveQueue> {
+        self.batch.is_empty().then_some(&mut *self.receive)
+    }
+
     fn counters(&self) -> &Arc<TaskCounters> {
         &self.counters
     }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The outside of a port.
 #[derive(Debug)]
@@ -30,6 +31,11 @@ pub(crate) struct Wire {
     pub(crate) promiscuous: AtomicBool,
     /// Whether the cable is out.
     pub(crate) unplugged: AtomicBool,
+    /// Whether the next packet interrupts.
+    pub(crate) armed: AtomicBool,
+    /// The least time between interrupts that was set last, in microseconds.
+    pub(crate) moderation: AtomicUsize,
+    interrupt: Arc<OwnedFd>,
     /// What was dropped or switched, in order, shared by all wires of a test.
     pub(crate) log: Arc<Mutex<Vec<String>>>,
     receive: ReceiveCounters,
@@ -57,6 +63,9 @@ impl Wire {
             panics: AtomicBool::new(false),
             promiscuous: AtomicBool::new(false),
             unplugged: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
+            moderation: AtomicUsize::new(usize::MAX),
+            interrupt: ringway_pci::event_counter().unwrap(),
             log: Arc::clone(log),
             receive: ReceiveCounters::default(),
             transmit: TransmitCounters::default(),
@@ -64,7 +73,11 @@ impl Wire {
     }
 
     pub(crate) fn offer(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
-        self.incoming.lock().unwrap().extend(packets);
+        let mut incoming = self.incoming.lock().unwrap();
+        incoming.extend(packets);
+        if self.armed.swap(false, Ordering::Relaxed) {
+            rustix::io::write(&self.interrupt, &1u64.to_ne_bytes()).unwrap();
+        }
     }
 
     pub(crate) fn sent(&self) -> Vec<Vec<u8>> {
@@ -136,6 +149,12 @@ impl Port for Part {
         Ok(())
     }
 
+    fn set_moderation(&mut self, queue: u16, interval: Duration) -> Result<(), Error> {
+        assert_eq!(queue, 0);
+        self.wire.moderation.store(interval.as_micros() as usize, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn check(&mut self) -> Result<(), Error> {
         self.wire.check()
     }
@@ -167,14 +186,18 @@ impl ReceiveQueue for Part {
     }
 
     fn interrupt(&self) -> Option<&Arc<OwnedFd>> {
-        None
+        Some(&self.wire.interrupt)
     }
 
     fn enable_interrupt(&mut self) -> bool {
-        false
+        let incoming = self.wire.incoming.lock().unwrap();
+        self.wire.armed.store(true, Ordering::Relaxed);
+        incoming.is_empty()
     }
 
-    fn disable_interrupt(&mut self) {}
+    fn disable_interrupt(&mut self) {
+        self.wire.armed.store(false, Ordering::Relaxed);
+    }
 }
 
 impl TransmitQueue for Part {

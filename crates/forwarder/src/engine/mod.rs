@@ -20,8 +20,10 @@
 mod budget;
 mod counters;
 mod direction;
+mod moderation;
 mod session;
 mod shared;
+mod sleep;
 mod task;
 mod worker;
 mod workers;
@@ -34,10 +36,11 @@ mod tests;
 pub use budget::Budget;
 pub use counters::{TaskCounters, TaskCounts};
 pub use direction::{Direction, Rewrite, Touch, WhenFull};
+pub use moderation::Moderation;
 pub use session::{
     Active, Limits, Outcome, PortTotals, Promiscuity, Reception, Sample, Session, StoppedBy, Watch,
 };
 pub use shared::Event;
 pub use task::{Round, Task};
 pub use worker::Failure;
-pub use workers::{Ended, Options, Workers, shares};
+pub use workers::{Ended, Interrupts, Options, Workers, shares};

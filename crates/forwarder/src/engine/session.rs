@@ -5,6 +5,7 @@
 //! counters read, receive modes restored, queues dropped, ports dropped. A panic of the main thread takes the same
 //! way by the order of the fields.
 
+use super::moderation::{Adaptive, Moderation};
 use super::shared::Event;
 use super::worker::Failure;
 use super::workers::{Ended, Workers};
@@ -104,6 +105,17 @@ impl Active {
         Ok(Some(&self.link))
     }
 
+    /// The least time between two interrupts of each receive queue.
+    ///
+    /// # Errors
+    /// When the device can't, or doesn't answer.
+    pub fn set_moderation(&mut self, interval: Duration) -> Result<(), Error> {
+        let queues = self.statistics().receive.len();
+        (0..queues).try_for_each(|queue| {
+            self.control.set_moderation(u16::try_from(queue).unwrap_or(u16::MAX), interval)
+        })
+    }
+
     /// The counters as they are, or as they were when the device last answered.
     fn statistics(&mut self) -> Statistics {
         if let Ok(statistics) = self.control.statistics() {
@@ -175,6 +187,8 @@ pub struct Sample {
     pub ports: Vec<PortTotals>,
     /// Packets handed from one port to another.
     pub forwarded: u64,
+    /// Times that workers slept until a packet came.
+    pub slept: u64,
 }
 
 /// What a run tells while it goes on, and is told at its end.
@@ -253,13 +267,38 @@ pub struct Session {
     targets: Vec<usize>,
     events: Receiver<Event>,
     started: Instant,
+    /// With interrupts whose distance follows the load.
+    adaptive: Option<Adaptive>,
 }
 
 impl Session {
     /// `workers` forward between `ports`; task n sends on port `targets[n]`. `events` is the other end of what
     /// workers and signals send to.
     pub fn new(workers: Workers, ports: Vec<Active>, targets: Vec<usize>, events: Receiver<Event>) -> Self {
-        Self { workers, ports, targets, events, started: Instant::now() }
+        Self { workers, ports, targets, events, started: Instant::now(), adaptive: None }
+    }
+
+    /// With interrupts: how often they may come. Says of which ports that can't be set.
+    ///
+    /// # Errors
+    /// When a port is gone or failed, or can't hold interrupts back for the time that is wished.
+    pub fn moderate(&mut self, moderation: Moderation) -> Result<Vec<String>, Error> {
+        let interval = match moderation {
+            Moderation::Fixed(interval) => interval,
+            Moderation::Adaptive => Adaptive::FIRST,
+        };
+        let mut cannot = Vec::new();
+        for port in &mut self.ports {
+            match port.set_moderation(interval) {
+                Err(Error::Unsupported { port, .. }) if moderation == Moderation::Adaptive => {
+                    cannot.push(port)
+                }
+                other => other?,
+            }
+        }
+        self.adaptive =
+            (moderation == Moderation::Adaptive && cannot.len() < self.ports.len()).then(Adaptive::default);
+        Ok(cannot)
     }
 
     /// Goes on until a limit, a signal or a failure ends it, and ends it in order.
@@ -317,6 +356,7 @@ impl Session {
                         watch.link(&port.information().name, &link);
                     }
                 }
+                self.adapt()?;
                 next_check = now + CHECK_INTERVAL;
             }
             if let Some(due) = next_sample.filter(|&due| now >= due) {
@@ -334,6 +374,17 @@ impl Session {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// Sets the distance of interrupts by how often workers slept.
+    fn adapt(&mut self) -> Result<(), Error> {
+        let Some(adaptive) = &mut self.adaptive else { return Ok(()) };
+        let slept = self.workers.counts().iter().map(|counts| counts.slept).fold(0, u64::wrapping_add);
+        let Some(interval) = adaptive.look(slept, CHECK_INTERVAL) else { return Ok(()) };
+        self.ports.iter_mut().try_for_each(|port| match port.set_moderation(interval) {
+            Err(Error::Unsupported { .. }) => Ok(()),
+            other => other,
+        })
     }
 
     /// Stops the sources and waits for what is under way, while the workers still run.
@@ -362,5 +413,6 @@ fn totals(ports: &mut [Active], targets: &[usize], counts: &[super::counters::Ta
     });
     let ports = totals.collect();
     let forwarded = counts.iter().map(|counts| counts.forwarded).sum();
-    Sample { at: Instant::now(), ports, forwarded }
+    let slept = counts.iter().map(|counts| counts.slept).sum();
+    Sample { at: Instant::now(), ports, forwarded, slept }
 }

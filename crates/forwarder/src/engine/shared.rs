@@ -1,6 +1,8 @@
 //! What the workers and the main thread share: one flag, and a channel for rare events.
 
 use super::budget::Budget;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -22,16 +24,22 @@ pub(super) struct Shared {
     stop: AtomicBool,
     /// The limit on forwarded packets, if there is one.
     pub(super) budget: Option<Budget>,
+    /// Wakes workers that sleep, if they may.
+    pub(super) wake: Option<Arc<OwnedFd>>,
 }
 
 impl Shared {
-    pub(super) fn new(packets: Option<u64>) -> Self {
-        Self { stop: AtomicBool::new(false), budget: packets.map(Budget::new) }
+    pub(super) fn new(packets: Option<u64>, wake: Option<Arc<OwnedFd>>) -> Self {
+        Self { stop: AtomicBool::new(false), budget: packets.map(Budget::new), wake }
     }
 
     /// Asks every worker to end.
     pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Release);
+        if let Some(wake) = &self.wake {
+            // It stays readable: everyone wakes. A counter that is full is readable too.
+            let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
+        }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::counters::TaskCounters;
-use ringway_port::Error;
+use ringway_port::{Error, ReceiveQueue};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,6 +21,11 @@ pub trait Task: Send + Debug {
     /// # Errors
     /// When the device is gone or failed.
     fn drain(&mut self, deadline: Instant) -> Result<(), Error>;
+
+    /// The queue whose next packet is all that there is to wait for. `None`: it has something to do, or doesn't wait.
+    fn waits_for(&mut self) -> Option<&mut dyn ReceiveQueue> {
+        None
+    }
 
     /// What it counts.
     fn counters(&self) -> &Arc<TaskCounters>;

@@ -382,3 +382,59 @@ fn a_port_that_cannot_receive_all_groups_is_promiscuous_instead_until_it_is_drop
     drop(port);
     assert!(!bench.a.promiscuous.load(Ordering::Relaxed));
 }
+
+fn sleeping() -> Options {
+    let interrupts = Interrupts { idle: Duration::from_micros(10), moderation: Moderation::Adaptive };
+    Options { interrupts: Some(interrupts), ..Options::default() }
+}
+
+#[test]
+fn a_worker_without_packets_sleeps_until_one_comes_and_leaves_none_lying() {
+    let bench = Bench::new();
+    let outcome = bench.run_until(&sleeping(), |bench| {
+        for round in 1..=50 {
+            wait_for(|| bench.a.armed.load(Ordering::Relaxed) && bench.b.armed.load(Ordering::Relaxed));
+            bench.a.offer(numbered(1, 0xa));
+            wait_for(|| bench.b.sent().len() == round);
+        }
+        true
+    });
+    assert_eq!(outcome.last.forwarded, 50);
+    assert!(outcome.last.slept >= 50, "{}", outcome.last.slept);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_workers_sleep() {
+    let bench = Bench::new();
+    let armed = |bench: &Bench| bench.a.armed.load(Ordering::Relaxed);
+    let outcome = bench.run_until(&sleeping(), armed);
+    // Ended by the call to stop: what a look without an interrupt takes would be a second each.
+    assert_eq!((outcome.stopped_by, outcome.last.forwarded), (StoppedBy::Signal, 0));
+    assert!(!bench.a.armed.load(Ordering::Relaxed), "interrupts stayed on");
+}
+
+#[test]
+fn packets_that_wait_for_room_keep_a_worker_awake() {
+    let bench = Bench::new();
+    bench.b.room.store(0, Ordering::Relaxed);
+    bench.a.offer(numbered(8, 0xa));
+    let options = Options { when_full: WhenFull::Wait, ..sleeping() };
+    let outcome = bench.run_until(&options, |bench| {
+        wait_for(|| bench.a.incoming.lock().unwrap().is_empty());
+        bench.b.room.store(usize::MAX, Ordering::Relaxed);
+        wait_for(|| bench.b.sent().len() == 8);
+        true
+    });
+    assert_eq!(outcome.last.forwarded, 8);
+}
+
+#[test]
+fn interrupts_come_as_often_as_is_asked_for() {
+    let bench = Bench::new();
+    let (mut session, _events) = bench.session(&sleeping(), Rewrite::default());
+    assert_eq!(session.moderate(Moderation::Fixed(Duration::from_micros(30))).unwrap(), Vec::<String>::new());
+    assert_eq!(bench.b.moderation.load(Ordering::Relaxed), 30);
+    session.moderate(Moderation::Adaptive).unwrap();
+    assert_eq!(bench.a.moderation.load(Ordering::Relaxed), 0);
+}

@@ -1,11 +1,12 @@
 //! A worker: one thread that runs one or more tasks until it is told to stop.
 //!
 //! It polls. While packets come it never gives up its processor; after a while without any it lets other threads
-//! run between two rounds, so that a machine with fewer processors than threads still works.
+//! run between two rounds, so that a machine with fewer processors than threads still works, or it sleeps (`sleep`).
 //!
 //! A panic ends at the thread's boundary: unwinding drops the worker's queues, and the main thread hears of it.
 
 use super::shared::{Event, Shared};
+use super::sleep::Sleeper;
 use super::task::{Round, Task};
 use crate::machine::cpu;
 use std::sync::Arc;
@@ -33,6 +34,14 @@ pub enum Failure {
         /// What the kernel said.
         source: cpu::Error,
     },
+    /// The kernel can't wait for interrupts.
+    #[error("{worker} can't wait for packets: {source}; without --interrupts it polls")]
+    Sleep {
+        /// The thread.
+        worker: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// The worker panicked: a mistake in the program.
     #[error("{worker} panicked: {message}; this is a mistake in Ringway, please report it")]
     Panicked {
@@ -50,6 +59,8 @@ pub(super) struct Worker {
     pub(super) tasks: Vec<Box<dyn Task>>,
     /// The processor that it is pinned to, if it is.
     pub(super) core: Option<usize>,
+    /// How it sleeps while nothing comes, if it does.
+    pub(super) sleeper: Option<Sleeper>,
     pub(super) shared: Arc<Shared>,
     pub(super) events: Sender<Event>,
     /// Panics after as many packets: for tests of the teardown.
@@ -81,13 +92,13 @@ impl Worker {
         let deadline = Instant::now() + DRAIN_LIMIT;
         for task in &mut tasks {
             // Also after an error: the other tasks are well, and what is lost is counted.
-            let drained = task.drain(deadline);
+            let drained = task.drain(deadline).map_err(Failure::from);
             result = result.and(drained);
         }
-        (tasks, result.map_err(Failure::from))
+        (tasks, result)
     }
 
-    fn poll(&self, tasks: &mut [Box<dyn Task>]) -> Result<(), ringway_port::Error> {
+    fn poll(&mut self, tasks: &mut [Box<dyn Task>]) -> Result<(), Failure> {
         let mut idle = 0u32;
         let mut first_seen = false;
         #[cfg(feature = "fault-injection")]
@@ -109,6 +120,10 @@ impl Worker {
             }
             if moved == Round::default() {
                 idle = idle.saturating_add(1);
+                if let Some(sleeper) = &mut self.sleeper {
+                    let slept = sleeper.idle(idle, tasks);
+                    slept.map_err(|source| Failure::Sleep { worker: self.name.clone(), source })?;
+                }
                 if idle < ROUNDS_BEFORE_YIELD {
                     std::hint::spin_loop()
                 } else {
@@ -117,6 +132,9 @@ impl Worker {
                 continue;
             }
             idle = 0;
+            if let Some(sleeper) = &mut self.sleeper {
+                sleeper.busy();
+            }
             if !first_seen && moved.received > 0 {
                 first_seen = true;
                 let _ = self.events.send(Event::FirstPacket(Instant::now()));

@@ -2,7 +2,9 @@
 
 use super::counters::{TaskCounters, TaskCounts};
 use super::direction::{Touch, WhenFull};
+use super::moderation::Moderation;
 use super::shared::{Event, Shared};
+use super::sleep::Sleeper;
 use super::task::Task;
 use super::worker::{Failure, Worker};
 use std::any::Any;
@@ -10,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How packets are moved.
 #[derive(Clone, Debug)]
@@ -24,6 +27,17 @@ pub struct Options {
     pub packets: Option<u64>,
     /// The processors that workers are pinned to: one worker each. Empty: one worker, not pinned.
     pub cores: Vec<usize>,
+    /// Sleeping while nothing comes, with queues that have interrupts. `None`: workers poll.
+    pub interrupts: Option<Interrupts>,
+}
+
+/// How workers sleep while nothing comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupts {
+    /// How long a worker polls on without packets before it sleeps.
+    pub idle: Duration,
+    /// How often the devices may interrupt.
+    pub moderation: Moderation,
 }
 
 impl Default for Options {
@@ -34,6 +48,7 @@ impl Default for Options {
             when_full: WhenFull::default(),
             packets: None,
             cores: Vec::new(),
+            interrupts: None,
         }
     }
 }
@@ -62,13 +77,15 @@ impl Workers {
     /// these go.
     ///
     /// # Errors
-    /// When a thread can't be started; those that run are stopped.
+    /// When a thread or an event counter can't be had; those that run are stopped.
     pub fn start(
         shares: Vec<Vec<Box<dyn Task>>>,
         options: &Options,
         events: &Sender<Event>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(options.packets));
+        let wake = options.interrupts.map(|_| ringway_pci::event_counter()).transpose();
+        let wake = wake.map_err(io::Error::other)?;
+        let shared = Arc::new(Shared::new(options.packets, wake.clone()));
         let counters = shares.iter().flatten().map(|task| Arc::clone(task.counters())).collect();
         let mut workers = Self { shared, threads: Vec::new(), counters };
         for (index, tasks) in shares.into_iter().enumerate() {
@@ -77,6 +94,10 @@ impl Workers {
                 name: name.clone(),
                 tasks,
                 core: options.cores.get(index).copied(),
+                sleeper: options
+                    .interrupts
+                    .zip(wake.clone())
+                    .map(|(interrupts, wake)| Sleeper::new(interrupts.idle, wake)),
                 shared: Arc::clone(&workers.shared),
                 events: events.clone(),
                 #[cfg(feature = "fault-injection")]

@@ -5,7 +5,7 @@ use super::rates::{Rate, grouped};
 use super::table::Table;
 use crate::engine::{Outcome, StoppedBy};
 use crate::ports::{Emulation, Stream};
-use ringway_port::Information;
+use ringway_port::{Information, Statistics};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -22,6 +22,8 @@ pub struct Summary {
     pub forwarded: u64,
     /// Packets dropped between the ports and by them, whatever the cause.
     pub dropped: u64,
+    /// Times that threads slept until a packet came, with `--interrupts`.
+    pub slept: u64,
     /// What ended the run.
     pub stopped_by: StoppedBy,
     /// Streams whose packets were counted and checked from end to end: those of emulated ports.
@@ -65,8 +67,19 @@ pub struct PortSummary {
     pub dropped: u64,
     /// Packets that the device was given but had not sent when the run ended.
     pub unsent: u64,
+    /// Queue by queue.
+    pub queues: Vec<QueueSummary>,
     /// What the device counts itself, under its own names.
     pub device: BTreeMap<&'static str, u64>,
+}
+
+/// What one receive queue and the transmit queue of the same number did, in packets.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct QueueSummary {
+    /// Given to the program.
+    pub received_packets: u64,
+    /// Handed to the device.
+    pub sent_packets: u64,
 }
 
 impl Summary {
@@ -93,6 +106,7 @@ impl Summary {
                     transmit_errors: sent.errors,
                     dropped: port.dropped,
                     unsent: port.unsent,
+                    queues: queues(&port.statistics),
                     device: port.statistics.device.iter().copied().collect(),
                 }
             })
@@ -105,6 +119,7 @@ impl Summary {
             ports,
             seconds: outcome.seconds,
             forwarded: outcome.last.forwarded,
+            slept: outcome.last.slept,
             stopped_by: outcome.stopped_by,
             streams: emulation.map(Emulation::streams).unwrap_or_default(),
             latency: Vec::new(),
@@ -150,6 +165,7 @@ impl Summary {
         let time = Duration::try_from_secs_f64(self.seconds).unwrap_or_default();
         let rate = Rate::new(self.forwarded, sent_bytes, time);
         let mut text = table.render();
+        text.push_str(&self.queues_text());
         // Writing to a string doesn't fail.
         let _ = writeln!(
             text,
@@ -161,6 +177,9 @@ impl Summary {
             grouped(self.dropped),
             self.stopped_by,
         );
+        if self.slept > 0 {
+            let _ = writeln!(text, "slept {} times until a packet came", grouped(self.slept));
+        }
         if !self.streams.is_empty() {
             text.push('\n');
             text.push_str(&self.streams_text());
@@ -169,6 +188,21 @@ impl Summary {
             let _ = write!(text, "\n{name}\n{}", latency.text());
         }
         text
+    }
+
+    /// Of ports with several queues: how packets were spread.
+    fn queues_text(&self) -> String {
+        if self.ports.iter().all(|port| port.queues.len() < 2) {
+            return String::new();
+        }
+        let mut table = Table::new(&["queue", "received", "sent"]);
+        for port in &self.ports {
+            for (number, queue) in port.queues.iter().enumerate() {
+                let name = format!("{} {number}", port.name);
+                table.row(vec![name, grouped(queue.received_packets), grouped(queue.sent_packets)]);
+            }
+        }
+        table.render()
     }
 
     /// Of sources that don't wait: how much was lost, and where.
@@ -240,4 +274,11 @@ impl Summary {
         }
         text
     }
+}
+
+fn queues(statistics: &Statistics) -> Vec<QueueSummary> {
+    let sent = statistics.transmit.iter().map(|queue| queue.packets).chain(std::iter::repeat(0));
+    let both = statistics.receive.iter().zip(sent);
+    both.map(|(received, sent_packets)| QueueSummary { received_packets: received.packets, sent_packets })
+        .collect()
 }

@@ -59,8 +59,8 @@ pub(super) struct Made {
 }
 
 /// A source and a sink for a card with that address.
-pub(super) fn traffic(mac: [u8; 6], rate: Option<f64>) -> (Box<dyn Wire>, WireMonitor) {
-    let options = TrafficOptions { destination: mac, rate, held: true, ..TrafficOptions::default() };
+pub(super) fn traffic(mac: [u8; 6], rate: Option<f64>, flows: u16) -> (Box<dyn Wire>, WireMonitor) {
+    let options = TrafficOptions { destination: mac, rate, flows, held: true, ..TrafficOptions::default() };
     let (wire, traffic) = Traffic::new(&options);
     (Box::new(wire), WireMonitor::Traffic(traffic))
 }

@@ -27,15 +27,23 @@ use std::num::NonZero;
 const PROCESSORS_FOR_THREADS: usize = 4;
 
 /// What emulated ports are.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EmulationOptions {
     /// The devices, one after the other; the last one is also for all that follow. None: 82599s.
     pub kinds: Vec<Kind>,
     /// Packets a second that each source makes, whether there is room for them or not. `None`: as many as there is
     /// room for.
     pub rate: Option<f64>,
+    /// Flows that each source makes packets of, in turn.
+    pub flows: u16,
     /// What the cards are plugged into.
     pub wiring: Wiring,
+}
+
+impl Default for EmulationOptions {
+    fn default() -> Self {
+        Self { kinds: Vec::new(), rate: None, flows: 1, wiring: Wiring::default() }
+    }
 }
 
 /// What emulated cards are plugged into.
@@ -68,7 +76,7 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
     let mut functions = Vec::new();
     let mut devices = Vec::new();
     let mut cards = Vec::new();
-    let EmulationOptions { kinds, rate, wiring } = &options.emulation;
+    let EmulationOptions { kinds, rate, flows, wiring } = &options.emulation;
     let mut cables = cables(numbers.len());
     for (index, &number) in numbers.iter().enumerate() {
         let kind = kinds.get(index).or(kinds.last()).copied().unwrap_or_default();
@@ -76,7 +84,7 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
         let name = PortName::Emulated(number).to_string();
         let mac = [0x02, 0, 0, 0, high, low];
         let wire = match wiring {
-            Wiring::Sources => card::traffic(mac, *rate),
+            Wiring::Sources => card::traffic(mac, *rate, *flows),
             Wiring::Marked => marked::end(mac)?,
             Wiring::Cables => (cables.next().ok_or(Error::NoPorts)?, WireMonitor::Cable),
         };
