@@ -185,6 +185,12 @@ pub struct OutputOptions {
     /// Print the summary as one JSON object on standard output; the rest goes to standard error
     #[arg(long)]
     pub json: bool,
+    /// Print the summary as CSV on standard output: a line a port, or a flow; the rest goes to standard error
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Print lines also on a terminal, instead of a live view
+    #[arg(long)]
+    pub plain: bool,
     /// Also say what memory is locked, in which pages and mappings, and when the first packet came
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,

@@ -1,12 +1,15 @@
 //! `ringway flows`: who talks to whom on live ports, or in a capture file.
 
 use super::lines::Lines;
-use super::{needs, print, print_json, running};
+use super::{needs, print_summary, running};
 use crate::cli::{FlowsOptions, Source};
 use crate::engine::{Event, Limits, Options, Reception, Sample, Session, StoppedBy, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
+use crate::output::csv::Rows;
 use crate::output::flows::{FlowsSummary, Run};
+use crate::output::live::{Goal, Live, clock};
+use crate::output::progress;
 use crate::output::rates::{grouped, size};
 use crate::output::summary::Summary;
 use crate::ports::{self, OpenPorts, Wiring};
@@ -20,8 +23,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-/// The exit status for packets that never got here.
-const LOST: u8 = 3;
 /// Frames of a file between two looks at the clock and at signals.
 const STEP: u64 = 1024;
 /// What a frame takes in a file beyond its bytes, at least: pcap's record header.
@@ -50,16 +51,11 @@ pub fn run(options: &FlowsOptions) -> Result<ExitCode, Error> {
     };
     let summary = observer.map(|observer| FlowsSummary::new(run, &observer, options.top, options.by));
     if let Some(summary) = &summary {
-        if options.run.output.json {
-            print_json(summary)?;
-        } else {
-            print(&summary.text())?;
-        }
+        print_summary(options.run.output, summary, Rows::Only("top"), FlowsSummary::text)?;
     }
     match (error, summary) {
         (Some(error), _) => Err(error),
-        (None, Some(summary)) if summary.lost() > 0 => Ok(ExitCode::from(LOST)),
-        _ => Ok(ExitCode::SUCCESS),
+        (None, summary) => Ok(super::status(summary.is_none_or(|summary| summary.lost() == 0))),
     }
 }
 
@@ -122,27 +118,30 @@ fn of_ports(
     ));
     let up = Instant::now();
     let (mut before, mut at) = (0, up);
+    let goal = Goal { duration: options.run.duration, packets: options.run.packets, share: None };
     let mut watch = Lines {
-        console,
+        live: Live::new(console, format!("ringway flows on {}", sources.join(", ")), goal),
         program,
         up,
         first_seen: false,
         emulation: emulation.as_mut(),
-        line: |sample: &Sample| {
+        line: |sample: &Sample, live: &mut Live| {
             let [packets, flows, unlisted, malformed] = progress.read();
             let time = sample.at.saturating_duration_since(at).as_secs_f64().max(1e-9);
             let mpps = packets.saturating_sub(before) as f64 / time / 1e6;
             (before, at) = (packets, sample.at);
-            let clock = running::clock(sample.at.saturating_duration_since(up), options.run.duration);
-            console.note(format_args!(
-                "{clock}  {mpps:7.3} Mpps  packets {}  flows {}  not in the table {unlisted}  malformed {malformed}",
-                grouped(packets),
-                grouped(flows),
-            ));
+            let (packets, flows) = (grouped(packets), grouped(flows));
+            live.tell(
+                sample,
+                &format!(
+                    "{mpps:7.3} Mpps  packets {packets}  flows {flows}  not in the table {unlisted}  malformed {malformed}"
+                ),
+            );
         },
     };
     let limits = Limits { duration: options.run.duration, interval: options.run.output.interval };
     let outcome = Session::new(workers, ports, vec![0], receiver).run(limits, &mut watch);
+    drop(watch);
     let run = Run {
         sources,
         ports: Summary::new(&outcome, &information, None).ports,
@@ -214,14 +213,9 @@ fn of_file(
 
 /// How far a file is read, and about how long the rest takes.
 fn progress(elapsed: Duration, frames: u64, flows: u64, read: u64, all: u64) -> String {
-    let clock = running::clock(elapsed, None);
-    let text = format!("{clock}  packets {}  flows {}", grouped(frames), grouped(flows));
-    if read == 0 || read >= all {
-        return text;
-    }
-    let share = read as f64 / all as f64;
-    let left = elapsed.as_secs_f64() * (1.0 / share - 1.0);
-    format!("{text}  {:.0} %, about {left:.0} s left", share * 100.0)
+    let left = progress::share(read, all).and_then(|share| progress::left(elapsed, share));
+    let left = left.map(|left| format!("  {left}")).unwrap_or_default();
+    format!("{}  packets {}  flows {}{left}", clock(elapsed, None), grouped(frames), grouped(flows))
 }
 
 #[cfg(test)]

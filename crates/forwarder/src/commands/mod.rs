@@ -21,12 +21,17 @@ pub use needs::default_memory;
 
 use crate::Error;
 use crate::binding::{Context, Elevation};
-use crate::cli::{Command, CommandLine, ForwardOptions};
+use crate::cli::{Command, CommandLine, ForwardOptions, OutputOptions};
 use crate::output::console;
+use crate::output::csv::{self, Rows};
+use serde::Serialize;
 use std::process::ExitCode;
 
-/// The exit status for packets lost where none may be.
-const LOST: u8 = 3;
+/// The exit status of a run that ended as asked: whether packets were lost where none may be.
+fn status(lossless: bool) -> ExitCode {
+    const LOST: u8 = 3;
+    if lossless { ExitCode::SUCCESS } else { ExitCode::from(LOST) }
+}
 
 /// Does what the command line asks for.
 pub fn run(line: CommandLine) -> ExitCode {
@@ -60,7 +65,23 @@ fn print(text: &str) -> Result<(), Error> {
 }
 
 /// The same, as one JSON object.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.into()))?;
     print(&format!("{text}\n"))
+}
+
+/// A summary, as the options say: for people, as a JSON object, or as CSV with these rows.
+fn print_summary<S: Serialize>(
+    output: OutputOptions,
+    summary: &S,
+    rows: Rows,
+    text: impl FnOnce(&S) -> String,
+) -> Result<(), Error> {
+    if output.json {
+        print_json(summary)
+    } else if output.csv {
+        print(&csv::render(summary, rows).map_err(|reason| Error::Output(std::io::Error::other(reason)))?)
+    } else {
+        print(&text(summary))
+    }
 }
