@@ -4,6 +4,7 @@ mod cache;
 mod checks;
 mod debian;
 mod lab;
+mod man;
 mod ovs;
 mod tool;
 
@@ -32,6 +33,8 @@ enum Command {
     LabInside(lab::InsideArgs),
     /// Compares the flow parser with Open vSwitch's own, and runs Open vSwitch with ours
     Ovs(ovs::OvsArgs),
+    /// Writes the manual pages of `ringway`
+    Man(man::ManArgs),
     #[command(flatten)]
     Binding(binding::Command),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::LabInside(arguments) => lab::run_inside(&arguments),
         Command::Ovs(arguments) => ovs::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         Command::Binding(command) => {
             Ok(command.run(&binding::Context::new("cargo xtask", binding::Elevation::Sudo)))
         }

@@ -1,6 +1,7 @@
 //! The commands: what each does, with arguments in and an exit status out.
 
 pub mod capture;
+pub mod completions;
 pub mod echo;
 pub mod flows;
 pub mod forward;
@@ -45,6 +46,7 @@ pub fn run(line: CommandLine) -> ExitCode {
         Some(Command::Echo(options)) => echo::run(&options),
         Some(Command::Flows(options)) => flows::run(&options),
         Some(Command::Ports(options)) => ports::run(&options),
+        Some(Command::Completions(options)) => completions::run(options),
         Some(Command::Model(command)) => model::run(&command).map(|()| ExitCode::SUCCESS),
         Some(Command::Binding(command)) => Ok(command.run(&Context::new("ringway", Elevation::Tell))),
     };
