@@ -31,6 +31,8 @@ enum Command {
     /// The lab's second half, which it starts itself
     #[command(hide = true)]
     LabInside(lab::InsideArgs),
+    /// Compares the list of every `unsafe` in docs/safety.md with the source, or writes it
+    Safety(checks::safety::SafetyArgs),
     /// Compares the flow parser with Open vSwitch's own, and runs Open vSwitch with ours
     Ovs(ovs::OvsArgs),
     /// Writes the manual pages of `ringway`
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => checks::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::LabInside(arguments) => lab::run_inside(&arguments),
+        Command::Safety(arguments) => checks::safety::run(&arguments),
         Command::Ovs(arguments) => ovs::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Binding(command) => {

@@ -30,6 +30,18 @@ impl Allocator {
         self.free = common(&self.free, &self.usable);
     }
 
+    /// Hands out nothing below 4 GiB from now on. `false`: something there is out already, and nothing has changed.
+    pub(crate) fn keep_low_free(&mut self) -> bool {
+        let below = [(0, PREFERRED_START.wrapping_sub(1))];
+        if total(&common(&self.free, &below)) != total(&common(&self.usable, &below)) {
+            return false;
+        }
+        let above = [(PREFERRED_START, u64::MAX)];
+        self.usable = common(&self.usable, &above);
+        self.free = common(&self.free, &above);
+        true
+    }
+
     /// All that may be handed out, taken or not.
     pub(crate) fn ranges(&self) -> Vec<IovaRange> {
         let range = |&(first, last)| IovaRange { first: Iova::new(first), last: Iova::new(last) };
@@ -137,6 +149,21 @@ mod tests {
         let low = allocator.take(gib, 4096).unwrap();
         assert_eq!(low.get(), 4096);
         assert!(matches!(allocator.take(4 * gib, 4096), Err(Error::Exhausted { .. })));
+    }
+
+    #[test]
+    fn what_lies_below_4_gib_is_kept_free_unless_it_is_in_use() {
+        let gib = 1u64 << 30;
+        let mut allocator = Allocator::new(&[range(4096, 5 * gib - 1)]);
+        assert_eq!(allocator.take(gib, 4096).unwrap().get(), 4 * gib);
+        assert!(allocator.keep_low_free() && allocator.keep_low_free());
+        assert!(allocator.take(4096, 4096).is_err(), "only low addresses would be left");
+        allocator.give_back(Iova::new(4 * gib), gib);
+        assert_eq!(allocator.take(4096, 4096).unwrap().get(), 4 * gib);
+        let mut narrow = Allocator::new(&[range(0, gib - 1)]);
+        narrow.take(4096, 4096).unwrap();
+        assert!(!narrow.keep_low_free());
+        assert!(narrow.take(4096, 4096).is_ok());
     }
 
     #[test]

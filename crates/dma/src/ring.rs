@@ -189,7 +189,8 @@ impl Block {
             base,
             mask: count.wrapping_sub(1),
             iova,
-            _region: Arc::clone(&self.region),
+            numbers: false,
+            region: Arc::clone(&self.region),
             _elements: PhantomData,
         })
     }
@@ -239,7 +240,9 @@ pub struct Ring<E> {
     base: NonNull<E>,
     mask: u32,
     iova: u64,
-    _region: Arc<Region>,
+    /// Nothing is mapped below 4 GiB: see [`Ring::allow_numbers`].
+    numbers: bool,
+    region: Arc<Region>,
     _elements: PhantomData<E>,
 }
 
@@ -253,7 +256,7 @@ impl<E: Element> Ring<E> {
     #[inline(always)]
     pub fn at(&self, index: u32) -> &E {
         // SAFETY: the masked index is below the count for which `Block::ring` checked room; any bits are a valid
-        // element; the memory is kept by `_region`.
+        // element; the memory is kept by `region`.
         unsafe { self.base.add((index & self.mask) as usize).as_ref() }
     }
 
@@ -278,9 +281,32 @@ impl<E: Element> Ring<E> {
         self.mask.wrapping_add(1)
     }
 
+    /// Sees to it that nothing is ever mapped below 4 GiB in the ring's address space; then [`say`](Ring::say) works.
+    /// `false`: memory is mapped there already, since the translating unit has too little room above.
+    pub fn allow_numbers(&mut self) -> bool {
+        self.numbers = self.region.space().keep_low_free();
+        self.numbers
+    }
+
     fn iova_of(&self, index: u32) -> u64 {
         let offset = u64::from(index & self.mask).saturating_mul(size_of::<E>() as u64);
         self.iova.saturating_add(offset)
+    }
+}
+
+impl Ring<Descriptor> {
+    /// Writes a descriptor that names no memory but tells the device something: `number` stands where the address would (the
+    /// 82599's context descriptors). A device that takes the number for an address finds nothing there, since no memory
+    /// is mapped below 4 GiB. `false`, and nothing is written, without [`allow_numbers`](Ring::allow_numbers).
+    #[inline]
+    pub fn say(&self, index: u32, number: u32, word: u64) -> bool {
+        if !self.numbers {
+            return false;
+        }
+        let descriptor = self.at(index);
+        descriptor.address.0.store(number.into(), Ordering::Relaxed);
+        descriptor.word.store(word, Ordering::Relaxed);
+        true
     }
 }
 
@@ -345,6 +371,23 @@ mod tests {
         assert_eq!(target.at(3).load(Ordering::Relaxed), 7);
         ring.at(0).address.clear();
         assert_eq!(ring.at(0).address.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_number_stands_in_for_an_address_only_where_no_low_memory_can_be_hit() {
+        let (space, block) = block(4096);
+        let mut ring = block.ring::<Descriptor>(0, 4).unwrap();
+        assert!(!ring.say(1, 7, 8), "not before it is allowed");
+        assert_eq!(ring.at(1).word.load(Ordering::Relaxed), 0);
+        assert!(ring.allow_numbers() && ring.say(1, 7, 8));
+        assert_eq!(ring.at(1).address.load(Ordering::Relaxed), 7);
+        assert_eq!(ring.at(1).word.load(Ordering::Relaxed), 8);
+        assert!(space.ranges().iter().all(|range| range.first.get() >= 1 << 32));
+        // An address space without room above 4 GiB has its memory below.
+        let narrow = AddressSpace::emulated_with_width(32);
+        let mut memory = RingMemory::allocate(&narrow, Placement::default(), &[4096]).unwrap();
+        let mut ring = memory.block(4096).unwrap().ring::<Descriptor>(0, 4).unwrap();
+        assert!(!ring.allow_numbers() && !ring.say(0, 7, 8));
     }
 
     #[test]

@@ -128,6 +128,12 @@ impl AddressSpace {
         self.state().allocator.ranges()
     }
 
+    /// Maps nothing below 4 GiB from now on, so that a number of 32 bits in an address word hits nothing. `false`: something
+    /// is mapped there.
+    pub(crate) fn keep_low_free(&self) -> bool {
+        self.state().allocator.keep_low_free()
+    }
+
     /// What it holds.
     pub fn usage(&self) -> Usage {
         self.state().usage

@@ -6,10 +6,13 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use zerocopy::network_endian::{U16, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
+
 /// Words of a tunnel before its options.
 pub(crate) const FIXED_WORDS: usize = 9;
 /// Flag: the options are raw Geneve options.
-const RAW_OPTIONS: u16 = 1 << 4;
+pub(crate) const RAW_OPTIONS: u16 = 1 << 4;
 
 /// Tunnel flag: operations and maintenance packet.
 pub const TUNNEL_OAM: u16 = 1;
@@ -20,12 +23,46 @@ pub const TUNNEL_CHECKSUM: u16 = 1 << 2;
 /// Tunnel flag: the identifier is present.
 pub const TUNNEL_KEY: u16 = 1 << 3;
 
+/// A tunnel without its options, as it lies in a packet's metadata and in a flow: the first part of `struct flow_tnl`.
+/// Addresses, identifier, ports and policy are in network byte order, the rest is the machine's own.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct Fixed {
+    pub(crate) ipv4_destination: [u8; 4],
+    pub(crate) ipv6_destination: [u8; 16],
+    pub(crate) ipv4_source: [u8; 4],
+    pub(crate) ipv6_source: [u8; 16],
+    pub(crate) identifier: U64,
+    pub(crate) flags: u16,
+    pub(crate) type_of_service: u8,
+    pub(crate) time_to_live: u8,
+    pub(crate) source_port: U16,
+    pub(crate) destination_port: U16,
+    pub(crate) policy: U16,
+    pub(crate) policy_flags: u8,
+    pub(crate) erspan_version: u8,
+    pub(crate) erspan_index: u32,
+    pub(crate) erspan_direction: u8,
+    pub(crate) erspan_hardware: u8,
+    pub(crate) gtpu_flags: u8,
+    pub(crate) gtpu_message: u8,
+    padding: [u8; 4],
+}
+
+impl Fixed {
+    const NONE: Fixed = transmute!([0u64; FIXED_WORDS]);
+
+    /// From a flow's words.
+    pub(crate) fn from_words(words: [u64; FIXED_WORDS]) -> Self {
+        transmute!(words)
+    }
+}
+
 /// The tunnel that a packet came out of.
 #[derive(Clone, Debug)]
 #[repr(C, align(8))]
 pub struct Tunnel {
-    // The 9 words of addresses, identifier, flags and ports, in memory order.
-    fixed: [[u8; 8]; FIXED_WORDS],
+    fixed: Fixed,
     // The presence map (or, in its first byte, the length) and the switch's table, an opaque word.
     present: [[u8; 8]; 2],
     options: [[u8; 8]; 32],
@@ -37,15 +74,13 @@ pub const TUNNEL_OFFSETS: [usize; 3] =
 
 impl Tunnel {
     /// No tunnel.
-    pub const NONE: Tunnel =
-        Tunnel { fixed: [[0; 8]; FIXED_WORDS], present: [[0; 8]; 2], options: [[0; 8]; 32] };
+    pub const NONE: Tunnel = Tunnel { fixed: Fixed::NONE, present: [[0; 8]; 2], options: [[0; 8]; 32] };
 
     /// A tunnel between two IPv4 addresses.
     #[must_use]
     pub fn ipv4(source: Ipv4Addr, destination: Ipv4Addr) -> Self {
         let mut tunnel = Tunnel::NONE;
-        tunnel.put(0, destination.octets());
-        tunnel.put(20, source.octets());
+        (tunnel.fixed.ipv4_source, tunnel.fixed.ipv4_destination) = (source.octets(), destination.octets());
         tunnel
     }
 
@@ -53,48 +88,43 @@ impl Tunnel {
     #[must_use]
     pub fn ipv6(source: Ipv6Addr, destination: Ipv6Addr) -> Self {
         let mut tunnel = Tunnel::NONE;
-        tunnel.put(4, destination.octets());
-        tunnel.put(24, source.octets());
+        (tunnel.fixed.ipv6_source, tunnel.fixed.ipv6_destination) = (source.octets(), destination.octets());
         tunnel
     }
 
     /// With the tunnel's identifier (VNI, key) and the flag that says so.
     #[must_use]
     pub fn with_identifier(mut self, identifier: u64) -> Self {
-        self.put(40, identifier.to_be_bytes());
-        let flags = self.flags() | TUNNEL_KEY;
-        self.put(48, flags.to_ne_bytes());
+        self.fixed.identifier = U64::new(identifier);
+        self.fixed.flags |= TUNNEL_KEY;
         self
     }
 
     /// With further flags (`TUNNEL_OAM` and its like).
     #[must_use]
     pub fn with_flags(mut self, flags: u16) -> Self {
-        let flags = self.flags() | (flags & !RAW_OPTIONS);
-        self.put(48, flags.to_ne_bytes());
+        self.fixed.flags |= flags & !RAW_OPTIONS;
         self
     }
 
     /// With the outer header's type of service and time to live.
     #[must_use]
     pub fn with_service(mut self, type_of_service: u8, time_to_live: u8) -> Self {
-        self.put(50, [type_of_service, time_to_live]);
+        (self.fixed.type_of_service, self.fixed.time_to_live) = (type_of_service, time_to_live);
         self
     }
 
     /// With the outer ports.
     #[must_use]
     pub fn with_ports(mut self, source: u16, destination: u16) -> Self {
-        self.put(52, source.to_be_bytes());
-        self.put(54, destination.to_be_bytes());
+        (self.fixed.source_port, self.fixed.destination_port) = (U16::new(source), U16::new(destination));
         self
     }
 
     /// With the group policy identifier and flags of VXLAN.
     #[must_use]
     pub fn with_group_policy(mut self, identifier: u16, flags: u8) -> Self {
-        self.put(56, identifier.to_be_bytes());
-        self.put(58, [flags]);
+        (self.fixed.policy, self.fixed.policy_flags) = (U16::new(identifier), flags);
         self
     }
 
@@ -102,8 +132,7 @@ impl Tunnel {
     #[must_use]
     pub fn with_raw_options(mut self, options: &[u8]) -> Self {
         let kept = options.len().min(252);
-        let flags = self.flags() | RAW_OPTIONS;
-        self.put(48, flags.to_ne_bytes());
+        self.fixed.flags |= RAW_OPTIONS;
         self.present = [[0; 8]; 2];
         self.present[0][0] = kept as u8;
         self.options = [[0; 8]; 32];
@@ -116,17 +145,10 @@ impl Tunnel {
     /// With options sorted by the switch's table: one bit of `present` an option, and their values.
     #[must_use]
     pub fn with_sorted_options(mut self, present: u64, values: &[u8; 256]) -> Self {
-        let flags = self.flags() & !RAW_OPTIONS;
-        self.put(48, flags.to_ne_bytes());
+        self.fixed.flags &= !RAW_OPTIONS;
         self.present = [present.to_ne_bytes(), [0; 8]];
         self.options.as_flattened_mut().copy_from_slice(values);
         self
-    }
-
-    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
-        if let Some(room) = self.fixed.as_flattened_mut().get_mut(at..at + N) {
-            room.copy_from_slice(&bytes);
-        }
     }
 
     /// The destination addresses, folded: zero when there is no tunnel.
@@ -134,22 +156,21 @@ impl Tunnel {
     pub(crate) fn destination_bits(&self) -> u64 {
         // Bytes 0-3 IPv4, 4-19 IPv6; the rest of word 2 is the IPv4 source.
         const HALF: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
-        u64::from_ne_bytes(self.fixed[0])
-            | u64::from_ne_bytes(self.fixed[1])
-            | (u64::from_ne_bytes(self.fixed[2]) & HALF)
+        let [first, second, third, ..] = self.fixed_words();
+        first | second | (third & HALF)
     }
 
     /// The flags.
     #[inline]
     #[must_use]
     pub fn flags(&self) -> u16 {
-        u16::from_ne_bytes([self.fixed[6][0], self.fixed[6][1]])
+        self.fixed.flags
     }
 
     /// The words before the options.
     #[inline]
     pub(crate) fn fixed_words(&self) -> [u64; FIXED_WORDS] {
-        self.fixed.map(u64::from_ne_bytes)
+        transmute!(self.fixed)
     }
 
     /// Whether the options are raw.

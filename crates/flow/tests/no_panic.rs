@@ -1,7 +1,7 @@
 //! The optimised parser has no panic in it: what it is compiled to names no panicking function.
 //!
-//! The parser is compiled as a C library would be, generic functions made concrete for each layout, with overflow checks
-//! on; then the object is searched for the names of the functions that every panic goes through.
+//! The parser is compiled as another program would do it, generic functions made concrete for each layout, with overflow
+//! checks on; then the object is searched for the names of the functions that every panic goes through.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +9,7 @@
     reason = "a test that can't go on should stop"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const SOURCE: &str = r#"
@@ -35,38 +35,37 @@ concrete! { V3_1 extract_3_1 hash_3_1; V3_5 extract_3_5 hash_3_5; V3_7 extract_3
 EXTRA
 "#;
 
-/// Compiles the parser and `source` with it, and gives the object's bytes.
-fn object(name: &str, extra: &str) -> Vec<u8> {
-    let folder = std::env::temp_dir().join(format!("ringway-no-panic-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let library = rustc(&folder, &manifest.join("src/lib.rs"), "ringway_flow", "link", None);
-    let source = folder.join("concrete.rs");
-    std::fs::write(&source, SOURCE.replace("EXTRA", extra)).unwrap();
-    let object = rustc(&folder, &source, "concrete", "obj", Some(&library));
-    let bytes = std::fs::read(object).unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    bytes
-}
+const MANIFEST: &str = r#"
+[package]
+name = "concrete"
+edition = "2024"
+[dependencies]
+ringway-flow.path = "PARSER"
+[profile.release]
+codegen-units = 1
+overflow-checks = true
+[workspace]
+"#;
 
-fn rustc(folder: &Path, source: &Path, name: &str, emit: &str, library: Option<&Path>) -> PathBuf {
-    let out = folder.join(if emit == "link" { format!("lib{name}.rlib") } else { format!("{name}.o") });
-    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    // Intermediate files go to the current folder, and the tests run side by side.
-    command.current_dir(folder).args([
-        "--edition=2024",
-        "--crate-type=rlib",
-        "-Copt-level=3",
-        "-Coverflow-checks=on",
-    ]);
-    command.args(["-Ccodegen-units=1", "-Cdebuginfo=0", "--crate-name", name, "--cap-lints=allow"]);
-    command.arg(format!("--emit={emit}={}", out.display())).arg(source);
-    if let Some(library) = library {
-        command.arg("--extern").arg(format!("ringway_flow={}", library.display()));
-    }
+/// Compiles `SOURCE` and what is extra, with the parser in it, and gives the object's bytes.
+fn object(name: &str, extra: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("no-panic-{name}"));
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    let parser = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let write = |file: &str, text: &str| std::fs::write(folder.join(file), text).unwrap();
+    write("src/lib.rs", &SOURCE.replace("EXTRA", extra));
+    write("Cargo.toml", &MANIFEST.replace("PARSER", &parser.display().to_string()));
+    // The versions of the workspace, which are at hand already.
+    std::fs::copy(parser.join("../../Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    let out = folder.join("concrete.o");
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(&folder).args(["rustc", "--offline", "--quiet", "--release"]);
+    // Both are built here, one after the other, so that zerocopy is built once.
+    command.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-panic-target"));
+    command.arg("--").arg(format!("--emit=obj={}", out.display())).env_remove("RUSTFLAGS");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    out
+    std::fs::read(out).unwrap()
 }
 
 /// Whether the object names something of `core::panicking` or of the slice and option failures.

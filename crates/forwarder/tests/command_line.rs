@@ -458,16 +458,24 @@ fn with_interrupts_few_packets_are_slept_between_and_none_is_lost() {
 
 #[test]
 fn four_queues_on_four_threads_share_the_flows_and_keep_each_in_order() {
+    for device in ["82599", "virtio-net"] {
+        four_queues(device);
+    }
+}
+
+fn four_queues(device: &str) {
     let output = run(&[
         "forward",
         "emulated:0",
         "emulated:1",
+        "--emulate",
+        device,
         "--queues",
         "4",
         "--workers",
         "4",
         "--packets",
-        "400000",
+        "100000",
         "--json",
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -509,4 +517,41 @@ fn what_the_queues_and_offloads_cannot_be_is_said_with_what_can() {
             assert!(errors(&output).contains(part), "{part} in {}", errors(&output));
         }
     }
+}
+
+#[test]
+fn each_port_can_have_offloads_of_its_own() {
+    let lists =
+        "large-receive,tcp4-segmentation,receive-checksum/vlan-strip,vlan-insert,tcp4-segmentation,hash";
+    let output = run(&[
+        "forward",
+        "emulated:0",
+        "emulated:1",
+        "--emulate",
+        "virtio-net,82599",
+        "--offload",
+        lists,
+        "--packets",
+        "20000",
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    assert_eq!(number(&json(&output), "forwarded"), 20_000);
+    let output = run(&["forward", "emulated:0", "emulated:1", "--offload", "none/large-receive"]);
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    for part in ["emulated:1", "large-receive", "82599", "tcp4-segmentation"] {
+        assert!(errors(&output).contains(part), "{part} in {}", errors(&output));
+    }
+}
+
+#[test]
+fn the_table_of_features_in_the_documentation_is_what_the_drivers_say() {
+    let output = run(&["ports", "--features"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let table = text(&output);
+    let documented =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/features.md")).unwrap();
+    let documented = documented.split_once("\n| |").map(|(_, rest)| format!("| |{rest}")).unwrap();
+    assert_eq!(documented, table, "docs/features.md ends with what `ringway ports --features` prints");
+    assert!(!table.contains("is a mistake"), "{table}");
 }

@@ -46,6 +46,16 @@ pub enum Error {
         /// How many can be used.
         available: u16,
     },
+    /// The device, or the driver, can't do what was asked for.
+    #[error("{device}: {feature} is not possible: {reason}")]
+    Unsupported {
+        /// The function.
+        device: String,
+        /// What was asked for.
+        feature: &'static str,
+        /// Why not, and what would be possible.
+        reason: String,
+    },
     /// A ring of that size can't be had.
     #[error("{device}: a ring can't have {wanted} descriptors: use a power of two from 64 to 4096")]
     RingSize {
@@ -139,6 +149,9 @@ impl From<Error> for ringway_port::Error {
         match error {
             Error::Gone { device } => Self::Lost { port: device },
             Error::Packet { device, source } => Self::Packet { port: device, source },
+            Error::Unsupported { device, feature, reason } => {
+                Self::Unsupported { port: device, feature, reason }
+            }
             other => Self::Driver(Box::new(other)),
         }
     }

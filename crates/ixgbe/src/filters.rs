@@ -3,8 +3,8 @@
 use crate::registers::{self as register, Registers};
 use ringway_port::MacAddress;
 
-/// The device's own address, broadcast, and nothing else.
-pub(crate) fn initialise(registers: &Registers, address: MacAddress) {
+/// The device's own address, broadcast, and nothing else; of VLANs all, or none but what is added later.
+pub(crate) fn initialise(registers: &Registers, address: MacAddress, filters_vlans: bool) {
     set_receive_address(registers, 0, Some(address));
     for entry in 1..register::RECEIVE_ADDRESSES {
         set_receive_address(registers, entry, None);
@@ -12,7 +12,25 @@ pub(crate) fn initialise(registers: &Registers, address: MacAddress) {
     for word in 0..register::MTA_WORDS {
         registers.write(register::mta(word), 0);
     }
+    for word in 0..register::VFTA_WORDS {
+        registers.write(register::vfta(word), 0);
+    }
+    if filters_vlans {
+        registers.set(register::VLNCTRL, register::VLNCTRL_FILTER);
+    }
     registers.write(register::FCTRL, register::FCTRL_BROADCAST_ACCEPT);
+}
+
+/// Receives, or no longer receives, a VLAN: a bit each (section 8.2.3.7.11). What it was before.
+pub(crate) fn set_vlan(registers: &Registers, vlan: u16, on: bool) -> bool {
+    let (word, bit) = (register::vfta(u64::from(vlan / 32)), 1 << (vlan % 32));
+    let was = registers.read(word) & bit != 0;
+    if on {
+        registers.set(word, bit)
+    } else {
+        registers.clear(word, bit)
+    }
+    was
 }
 
 /// Receives, or no longer receives, frames for one more address. Writing the high half makes the entry valid, so it

@@ -14,20 +14,26 @@
 //! safety rests on lies in private records.
 #![forbid(unsafe_code)]
 
+mod capabilities;
 mod devices;
 mod error;
 mod filters;
 mod i2c;
+mod interrupts;
 mod link;
+mod offload;
 mod port;
 mod receive;
 mod registers;
 mod reset;
 mod running;
+mod scaling;
 mod semaphore;
 mod sfp;
 mod start;
 mod statistics;
+mod telling;
+mod told;
 mod transmit;
 mod wait;
 

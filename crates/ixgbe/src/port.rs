@@ -3,11 +3,17 @@
 use crate::devices::Device;
 use crate::registers as register;
 use crate::running::Running;
+use crate::scaling::Spreading;
 use crate::sfp::Module;
 use crate::statistics::Totals;
-use crate::{Error, filters, link};
-use ringway_port::{Information, Link, MacAddress, Port, ReceiveCounters, Statistics, TransmitCounters};
+use crate::{Error, capabilities, filters, interrupts, link};
+use ringway_port::{
+    Capabilities, Information, Link, MacAddress, Offloads, Port, PortOptions, ReceiveCounters, Scaling,
+    Statistics, TransmitCounters,
+};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything but packets. It owns the device's counters, which clear when they are read.
 #[derive(Debug)]
@@ -24,16 +30,21 @@ pub(crate) struct Control {
     totals: Totals,
     receive: Vec<Arc<ReceiveCounters>>,
     transmit: Vec<Arc<TransmitCounters>>,
+    spreading: Spreading,
+    offloads: Offloads,
+    link_interrupt: Option<Arc<OwnedFd>>,
     running: Arc<Running>,
 }
 
 impl Control {
     pub(crate) fn new(
         running: Arc<Running>,
-        device: Device,
+        (device, options): (Device, &PortOptions),
         module: Option<Module>,
         information: Information,
         (receive, transmit): (Vec<Arc<ReceiveCounters>>, Vec<Arc<TransmitCounters>>),
+        spreading: Spreading,
+        link_interrupt: Option<Arc<OwnedFd>>,
     ) -> Self {
         Self {
             information,
@@ -46,8 +57,28 @@ impl Control {
             totals: Totals::default(),
             receive,
             transmit,
+            spreading,
+            offloads: options.offloads,
+            link_interrupt,
             running,
         }
+    }
+
+    fn refused(&self, feature: &'static str, reason: String) -> ringway_port::Error {
+        Error::Unsupported { device: self.information.name.clone(), feature, reason }.into()
+    }
+
+    /// Receives a VLAN or not; whether that was so before.
+    fn set_vlan(&mut self, vlan: u16, on: bool) -> Result<bool, ringway_port::Error> {
+        self.alive()?;
+        if !self.offloads.contains(Offloads::VLAN_FILTER) {
+            let reason = "the port was opened without vlan-filter, so it receives them all".to_owned();
+            return Err(self.refused("choosing VLANs", reason));
+        }
+        if vlan > 4095 {
+            return Err(self.refused("choosing VLANs", format!("{vlan} is no VLAN: they are 0 to 4095")));
+        }
+        Ok(filters::set_vlan(&self.running.registers, vlan, on))
     }
 
     fn alive(&self) -> Result<(), ringway_port::Error> {
@@ -65,6 +96,9 @@ impl Port for Control {
 
     fn link(&mut self) -> Result<Link, ringway_port::Error> {
         self.alive()?;
+        if self.link_interrupt.is_some() {
+            interrupts::forget_link(&self.running);
+        }
         Ok(link::read(self.running.name(), &self.running.registers, self.device, &mut self.module))
     }
 
@@ -124,6 +158,55 @@ impl Port for Control {
         *place = None;
         filters::set_receive_address(&self.running.registers, entry, None);
         Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities::of(self.device)
+    }
+
+    fn scaling(&mut self) -> Result<Scaling, ringway_port::Error> {
+        self.alive()?;
+        Ok(self.spreading.now().clone())
+    }
+
+    fn set_scaling(&mut self, scaling: &Scaling) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        self.spreading.check(&self.information.name, scaling)?;
+        self.spreading.apply(&self.running.registers, scaling);
+        Ok(())
+    }
+
+    fn add_vlan(&mut self, vlan: u16) -> Result<(), ringway_port::Error> {
+        self.set_vlan(vlan, true).map(drop)
+    }
+
+    fn remove_vlan(&mut self, vlan: u16) -> Result<(), ringway_port::Error> {
+        if self.set_vlan(vlan, false)? {
+            return Ok(());
+        }
+        Err(self.refused("removing a VLAN", format!("{vlan} was not added")))
+    }
+
+    fn set_moderation(&mut self, queue: u16, interval: Duration) -> Result<(), ringway_port::Error> {
+        const FEATURE: &str = "holding interrupts back";
+        self.alive()?;
+        if self.link_interrupt.is_none() {
+            return Err(self.refused(FEATURE, "the port was opened without interrupts".to_owned()));
+        }
+        if usize::from(queue) >= self.receive.len() {
+            let last = self.receive.len().saturating_sub(1);
+            return Err(self.refused(FEATURE, format!("there is no receive queue {queue}, only 0 to {last}")));
+        }
+        if interval > interrupts::longest() {
+            let (longest, wanted) = (interrupts::longest().as_micros(), interval.as_micros());
+            return Err(self.refused(FEATURE, format!("at most for {longest} µs, not for {wanted}")));
+        }
+        interrupts::set_moderation(&self.running, queue.into(), interval);
+        Ok(())
+    }
+
+    fn link_interrupt(&self) -> Option<&Arc<OwnedFd>> {
+        self.link_interrupt.as_ref()
     }
 
     fn set_identify(&mut self, on: bool) -> Result<(), ringway_port::Error> {

@@ -6,8 +6,9 @@
 //! stays one behind. A whole frame in one buffer takes the short way, in runs; everything else is `unusual`.
 
 use crate::Error;
-use crate::registers as register;
+use crate::interrupts::Interrupt;
 use crate::running::Running;
+use crate::told::Wanted;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
 use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused, Whole};
 use ringway_pci::Doorbell;
@@ -46,8 +47,9 @@ impl Park for State {
     }
 }
 
-/// A receive queue.
+/// A receive queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct ReceiveQueue {
     state: Kept<State>,
     /// The next descriptor to come back.
@@ -58,14 +60,6 @@ pub(crate) struct ReceiveQueue {
     failure: Failure,
     counters: Arc<ReceiveCounters>,
     interrupt: Option<Interrupt>,
-}
-
-/// The queue's own interrupt: its vector's bit in the mask registers, and the counter behind it.
-#[derive(Debug)]
-pub(crate) struct Interrupt {
-    pub(crate) running: Arc<Running>,
-    pub(crate) bit: u32,
-    pub(crate) counter: Arc<OwnedFd>,
 }
 
 impl ReceiveQueue {
@@ -145,15 +139,62 @@ impl ReceiveQueue {
         Ok(bytes)
     }
 
+    /// Takes whole frames in one buffer with what is wanted of their descriptors, up to the ring's end. Returns how many, and
+    /// their bytes.
+    pub(crate) fn take_told(
+        &mut self,
+        batch: &mut Batch,
+        wanted: &Wanted,
+    ) -> Result<(u32, u64), ringway_port::Error> {
+        let Self { state, next, failure, .. } = self;
+        let State { ring, buffers } = &mut **state;
+        let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
+        let mut bytes = 0u64;
+        let taken = round.exchange_told(ring, *next, IDLE, |first, second| {
+            if second as u32 & WHOLE.mask != WHOLE.value {
+                return None;
+            }
+            let length = (second >> LENGTH_SHIFT) as u16;
+            bytes = bytes.wrapping_add(length.into());
+            Some(wanted.told(first, second, length.into()))
+        });
+        *next = next.wrapping_add(taken);
+        Ok((taken, bytes))
+    }
+
+    /// Whether nothing has failed.
+    pub(crate) fn check(&self) -> Result<(), ringway_port::Error> {
+        self.failure.check()
+    }
+
+    /// Notes why the queue works no longer.
+    pub(crate) fn fail(&mut self, reason: &'static str) -> ringway_port::Error {
+        self.failure.set(reason)
+    }
+
+    /// Whether packets can go to this batch.
+    pub(crate) fn accept(&self, batch: &Batch) -> Result<(), ringway_port::Error> {
+        if batch.pool().is_same(self.state.buffers.pool()) {
+            Ok(())
+        } else {
+            Err(self.failure.packet(ringway_packet::Error::WrongPool))
+        }
+    }
+
+    /// The next descriptor to come back.
+    pub(crate) fn position(&self) -> u32 {
+        self.next
+    }
+
     /// Whether the batch has room for what the device has filled next.
     #[inline(always)]
-    fn has_more(&self, batch: &Batch) -> bool {
+    pub(crate) fn has_more(&self, batch: &Batch) -> bool {
         batch.room() != 0 && self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE != 0
     }
 
     /// Gives the slots from `first` on back to the device, and counts the packets.
     #[inline(always)]
-    fn account(&self, first: u32, packets: usize, bytes: u64) {
+    pub(crate) fn account(&self, first: u32, packets: usize, bytes: u64) {
         if self.next != first {
             self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
             self.counters.received(packets as u64, bytes);
@@ -173,7 +214,7 @@ impl ReceiveQueue {
             if self.next != next {
                 continue;
             }
-            match self.take_unusual(batch)? {
+            match self.take_unusual(batch, None)? {
                 Unusual::Nothing => break,
                 Unusual::Packet { bytes: more, .. } => *bytes = bytes.wrapping_add(more),
                 Unusual::Dropped { .. } | Unusual::Starved { .. } => {}
@@ -186,10 +227,14 @@ impl ReceiveQueue {
     /// Takes the next frame, which is no whole one in one buffer, or says what is there instead.
     #[cold]
     #[inline(never)]
-    fn take_unusual(&mut self, batch: &mut Batch) -> Result<Unusual, ringway_port::Error> {
+    pub(crate) fn take_unusual(
+        &mut self,
+        batch: &mut Batch,
+        wanted: Option<&Wanted>,
+    ) -> Result<Unusual, ringway_port::Error> {
         let State { ring, buffers } = &mut *self.state;
         let mut round = buffers.receive(batch).map_err(|error| self.failure.packet(error))?;
-        let outcome = unusual(ring, &mut round, self.next);
+        let outcome = unusual(ring, &mut round, self.next, wanted);
         drop(round);
         match outcome {
             Unusual::Packet { descriptors, .. } => self.next = self.next.wrapping_add(descriptors),
@@ -233,25 +278,22 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     }
 
     fn enable_interrupt(&mut self) -> bool {
-        if let Some(Interrupt { running, bit, .. }) = &self.interrupt {
-            // Causes of packets that were polled are forgotten, then the mask is opened; the flush brings in what the
-            // device wrote before. A packet from before is found below, one that comes after interrupts.
-            running.registers.write(register::EICR, *bit);
-            running.registers.write(register::EIMS, *bit);
-            running.registers.flush();
+        // A packet from before is found below, one that comes after interrupts.
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.enable();
         }
         self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE == 0
     }
 
     fn disable_interrupt(&mut self) {
-        if let Some(Interrupt { running, bit, .. }) = &self.interrupt {
-            running.registers.write(register::EIMC, *bit);
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.disable();
         }
     }
 }
 
 /// What the next descriptor is, if it is no packet in one buffer that can be taken at once.
-enum Unusual {
+pub(crate) enum Unusual {
     /// The device has not come so far.
     Nothing,
     /// A packet waits, but there are too few buffers at hand to take its place.
@@ -264,27 +306,39 @@ enum Unusual {
     Broken(&'static str),
 }
 
-fn unusual(ring: &Ring<Descriptor>, round: &mut Receiving<'_>, next: u32) -> Unusual {
+fn unusual(
+    ring: &Ring<Descriptor>,
+    round: &mut Receiving<'_>,
+    next: u32,
+    wanted: Option<&Wanted>,
+) -> Unusual {
     // How far does the frame go? The device hands out its descriptors in order, and all of them at once or soon.
     let mut descriptors = 0u32;
     let mut wrong = false;
-    loop {
-        let word = ring.at(next.wrapping_add(descriptors)).word.load(Ordering::Acquire);
+    let last = loop {
+        let descriptor = ring.at(next.wrapping_add(descriptors));
+        let word = descriptor.word.load(Ordering::Acquire);
         if word & DONE == 0 {
             return Unusual::Nothing;
         }
         descriptors = descriptors.wrapping_add(1);
         wrong |= word & RECEIVE_ERROR != 0;
         if word & END_OF_PACKET != 0 {
-            break;
+            break (descriptor.address.load(Ordering::Relaxed), word);
         }
         if descriptors >= MAXIMUM_SEGMENTS.min(ring.mask()) {
             return Unusual::Broken("it filled more descriptors than a frame can take without ending it");
         }
-    }
+    };
     if !wrong {
         match take(ring, round, next, descriptors) {
-            Ok(bytes) => return Unusual::Packet { descriptors, bytes },
+            Ok(bytes) => {
+                // A packet's last descriptor speaks for all of it (section 7.1.6.2).
+                if let Some(wanted) = wanted {
+                    round.tell_last(&wanted.told(last.0, last.1, 0));
+                }
+                return Unusual::Packet { descriptors, bytes };
+            }
             Err(Refused::NoRoom) => return Unusual::Starved { wanted: descriptors as usize },
             Err(_) => {}
         }

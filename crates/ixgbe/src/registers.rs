@@ -59,6 +59,13 @@ pub(crate) const SW_FW_SYNC_FIRMWARE_SHIFT: u32 = 5;
 
 /// Interrupt masks and automatisms (8.2.3.5).
 pub(crate) const EIMS: u64 = 0x00880;
+/// The same by vector, 32 a word (8.2.3.5.8, 8.2.3.5.9).
+pub(crate) const fn eims_ex(word: u64) -> u64 {
+    0x00aa0 + word * 4
+}
+pub(crate) const fn eimc_ex(word: u64) -> u64 {
+    0x00ab0 + word * 4
+}
 pub(crate) const EIMC: u64 = 0x00888;
 pub(crate) const EIMC_ALL: u32 = 0x7fff_ffff;
 pub(crate) const EICR: u64 = 0x00800;
@@ -70,13 +77,16 @@ pub(crate) const fn ivar(queue_pair: u64) -> u64 {
     0x00900 + queue_pair * 4
 }
 pub(crate) const IVAR_VALID: u32 = 0x80;
+/// The other causes' vector is in byte 1 (8.2.3.5.14).
+pub(crate) const IVAR_MISC: u64 = 0x00a00;
+pub(crate) const IVAR_MISC_OTHER_SHIFT: u32 = 8;
+/// EICR and its masks: the link changed.
+pub(crate) const CAUSE_LINK: u32 = 1 << 20;
 pub(crate) const fn eitr(vector: u64) -> u64 {
-    0x00820 + vector * 4
+    if vector < 24 { 0x00820 + vector * 4 } else { 0x12300 + (vector - 24) * 4 }
 }
 /// Interval in units of 2 microseconds in bits 11:3 (8.2.3.5.12). The counter starts at 0 with it.
-pub(crate) const fn eitr_interval(microseconds: u32) -> u32 {
-    (microseconds / 2) << 3
-}
+pub(crate) const EITR_INTERVAL_SHIFT: u32 = 3;
 
 /// Receive filters (8.2.3.7).
 pub(crate) const FCTRL: u64 = 0x05080;
@@ -85,6 +95,12 @@ pub(crate) const FCTRL_UNICAST_PROMISCUOUS: u32 = 1 << 9;
 pub(crate) const FCTRL_BROADCAST_ACCEPT: u32 = 1 << 10;
 pub(crate) const RXCSUM: u64 = 0x05000;
 pub(crate) const RXCSUM_HASH_IN_DESCRIPTOR: u32 = 1 << 13;
+pub(crate) const VLNCTRL: u64 = 0x05088;
+pub(crate) const VLNCTRL_FILTER: u32 = 1 << 30;
+pub(crate) const VFTA_WORDS: u64 = 128;
+pub(crate) const fn vfta(word: u64) -> u64 {
+    0x0a000 + word * 4
+}
 pub(crate) const MTA_WORDS: u64 = 128;
 pub(crate) const fn mta(word: u64) -> u64 {
     0x05200 + word * 4
@@ -99,8 +115,6 @@ pub(crate) const fn rah(entry: u64) -> u64 {
 pub(crate) const RAH_VALID: u32 = 1 << 31;
 pub(crate) const MRQC: u64 = 0x05818;
 pub(crate) const MRQC_RSS: u32 = 1;
-/// TCP and UDP over IPv4 and IPv6, and plain IPv4 and IPv6.
-pub(crate) const MRQC_FIELDS: u32 = (1 << 16) | (1 << 17) | (1 << 20) | (1 << 21) | (1 << 22) | (1 << 23);
 pub(crate) const RETA_WORDS: u64 = 32;
 pub(crate) const fn reta(word: u64) -> u64 {
     0x05c00 + word * 4
@@ -143,6 +157,7 @@ pub(crate) const fn rdt(queue: u64) -> u64 {
 pub(crate) const fn rxdctl(queue: u64) -> u64 {
     receive_queue(queue, 0x28)
 }
+pub(crate) const RXDCTL_VLAN_STRIP: u32 = 1 << 30;
 pub(crate) const SRRCTL_ADVANCED_ONE_BUFFER: u32 = 1 << 25;
 pub(crate) const SRRCTL_DROP_ENABLE: u32 = 1 << 28;
 /// Receive and transmit queues share the bit's place (8.2.3.8.8, 8.2.3.9.10).

@@ -3,48 +3,32 @@
 //! Whatever fails on the way: rings and buffers are with their keeper, the device is stopped and reset when the last
 //! handle goes (`running`), and only then is memory given back.
 
+use crate::capabilities::{FCS, LARGEST_FRAME};
 use crate::devices::{Device, Mac, Media};
+use crate::interrupts::Interrupt;
 use crate::port::Control;
-use crate::receive::{Interrupt, ReceiveQueue};
+use crate::receive::ReceiveQueue;
 use crate::registers::{self as register, Registers};
 use crate::running::Running;
+use crate::scaling::Spreading;
 use crate::statistics::Totals;
+use crate::telling::TellingQueue;
+use crate::told::Wanted;
 use crate::transmit::TransmitQueue;
-use crate::{Error, filters, link, reset, sfp, wait};
+use crate::{Error, capabilities, filters, interrupts, link, reset, sfp, wait};
 use ringway_dma::{Descriptor, Placement, Ring, RingBase, RingMemory};
 use ringway_packet::Pool;
 use ringway_pci::{Function, Width};
-use ringway_port::{Information, Opened, PortOptions};
-use std::ops::RangeInclusive;
+use ringway_port::{Information, Offloads, Opened, PortOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The rings that the driver makes: the device takes multiples of 8 up to 8192 (section 7.1.9); of these the powers of
-/// two that hold a few reports.
-const RING_SIZES: RangeInclusive<u32> = 64..=4096;
 const DESCRIPTOR_BYTES: usize = size_of::<Descriptor>();
-/// Queues that RSS reaches (section 7.1.2.8.1).
-const RSS_QUEUES: u16 = 16;
 /// Queues come up within microseconds, where descriptors can be fetched.
 const QUEUE_LIMIT: Duration = Duration::from_millis(100);
 const SECURITY_LIMIT: Duration = Duration::from_millis(100);
-/// The shortest that a longest frame may be.
-const ORDINARY_FRAME: u32 = 1514;
-/// What a MAC of the family takes (section 8.2.3.22.13).
-const LARGEST_FRAME: u32 = 9728;
-const FCS: u32 = 4;
 /// A VLAN tag comes on top of the longest frame (section 8.2.3.22.13).
 const TAG: u32 = 4;
-/// Interrupts come at most this often a queue, until told otherwise.
-const MODERATION_MICROSECONDS: u32 = 20;
-
-/// The key that Microsoft's specification of receive side scaling verifies implementations with.
-const RSS_KEY: [u8; 40] = [
-    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0,
-    0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42,
-    0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-];
-
 /// Takes the device from whatever it was doing to receiving and sending.
 pub(crate) fn open(
     function: Function,
@@ -52,7 +36,10 @@ pub(crate) fn open(
     pool: &Pool,
     options: &PortOptions,
 ) -> Result<Opened, Error> {
-    check(function.name(), options)?;
+    capabilities::check(function.name(), device, options)?;
+    let mut spreading = Spreading::even(device.mac, options.receive_queues);
+    let scaling = options.scaling.clone().unwrap_or_else(|| spreading.now().clone());
+    spreading.check(function.name(), &scaling)?;
     let registers = Registers(function.bar(0, 0, register::LENGTH)?);
     let running = Arc::new(Running { registers, function });
     let (name, registers) = (running.name(), &running.registers);
@@ -75,15 +62,20 @@ pub(crate) fn open(
     Totals::clear(registers);
 
     initialise_receive(name, registers, device.mac, options)?;
-    filters::initialise(registers, information.mac);
+    // One queue needs no hash, unless the program wants it.
+    let is_hashed = options.offloads.contains(Offloads::HASH) || options.scaling.is_some();
+    if options.receive_queues > 1 || is_hashed {
+        spreading.apply(registers, &scaling);
+    }
+    filters::initialise(registers, information.mac, options.offloads.contains(Offloads::VLAN_FILTER));
     initialise_transmit(registers);
-    let interrupts = connect_interrupts(&running, options)?;
+    let interrupts = interrupts::connect(&running, options)?;
 
     // The device must reach memory before it fetches descriptors (section 4.6.7: enabling a queue does).
     running.function.set_bus_master(true)?;
     let mut rings = Rings::allocate(&running.function, options)?;
     let mut receive = Vec::new();
-    for (queue, interrupt) in (0..u64::from(options.receive_queues)).zip(interrupts) {
+    for (queue, interrupt) in (0..u64::from(options.receive_queues)).zip(interrupts.queues) {
         receive.push(start_receive(&running, queue, options, pool, &mut rings, interrupt)?);
     }
     let mut transmit = Vec::new();
@@ -101,11 +93,29 @@ pub(crate) fn open(
         receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
         transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
     );
+    let wanted = Wanted::new(options.offloads, device.mac);
+    let control = Control::new(
+        Arc::clone(&running),
+        (device, options),
+        module,
+        information,
+        counters,
+        spreading,
+        interrupts.link,
+    );
     Ok(Opened {
-        control: Box::new(Control::new(running, device, module, information, counters)),
-        receive: receive.into_iter().map(|queue| Box::new(queue) as _).collect(),
+        control: Box::new(control),
+        receive: receive.into_iter().map(|queue| boxed(queue, wanted)).collect(),
         transmit: transmit.into_iter().map(|queue| Box::new(queue) as _).collect(),
     })
+}
+
+/// A queue for the program: the plain one where nothing is wanted but packets.
+fn boxed(queue: ReceiveQueue, wanted: Option<Wanted>) -> Box<dyn ringway_port::ReceiveQueue> {
+    match wanted {
+        Some(wanted) => Box::new(TellingQueue::new(queue, wanted)),
+        None => Box::new(queue),
+    }
 }
 
 /// The module in the cage, set up. One that can't be read is no reason not to open the port: the link says so.
@@ -118,25 +128,6 @@ fn take_module(name: &str, registers: &Registers) -> Result<Option<sfp::Module>,
         Err(Error::Module { .. }) => Ok(None),
         other => other,
     }
-}
-
-fn check(device: &str, options: &PortOptions) -> Result<(), Error> {
-    for (direction, wanted, available) in
-        [("receive", options.receive_queues, RSS_QUEUES), ("transmit", options.transmit_queues, 64)]
-    {
-        if wanted == 0 || wanted > available {
-            return Err(Error::Queues { device: device.to_owned(), direction, wanted, available });
-        }
-    }
-    if !(ORDINARY_FRAME..=LARGEST_FRAME - FCS).contains(&options.maximum_frame) {
-        return Err(Error::FrameSize { device: device.to_owned(), wanted: options.maximum_frame });
-    }
-    for wanted in [options.receive_ring, options.transmit_ring] {
-        if !wanted.is_power_of_two() || !RING_SIZES.contains(&wanted) {
-            return Err(Error::RingSize { device: device.to_owned(), wanted });
-        }
-    }
-    Ok(())
 }
 
 /// How much of a buffer the device may fill, in units of 1 KiB (section 8.2.3.8.7). A buffer without its headroom is no
@@ -169,28 +160,7 @@ fn initialise_receive(
     registers.write(register::MAXFRS, options.maximum_frame.saturating_add(FCS) << register::MAXFRS_SHIFT);
     registers.set(register::RDRXCTL, register::RDRXCTL_CRC_STRIP | register::RDRXCTL_MUST_BE_ONE);
     registers.clear(register::RDRXCTL, register::RDRXCTL_RSC_FIRST_SIZE);
-    initialise_rss(registers, mac, options.receive_queues);
     Ok(())
-}
-
-/// Spreads flows over the queues (section 7.1.2.8).
-fn initialise_rss(registers: &Registers, mac: Mac, queues: u16) {
-    if queues < 2 {
-        registers.write(register::MRQC, 0);
-        return;
-    }
-    registers.set(register::RXCSUM, register::RXCSUM_HASH_IN_DESCRIPTOR);
-    for (word, bytes) in (0u64..).zip(RSS_KEY.as_chunks().0) {
-        registers.write(register::rssrk(word), u32::from_le_bytes(*bytes));
-    }
-    // The X550's table is four times as long, and all of it counts.
-    let longer = if mac == Mac::X550 { register::ERETA_WORDS } else { 0 };
-    let words = (0..register::RETA_WORDS).map(register::reta).chain((0..longer).map(register::ereta));
-    for (word, place) in words.enumerate() {
-        let entries: [u8; 4] = std::array::from_fn(|entry| ((word * 4 + entry) % usize::from(queues)) as u8);
-        registers.write(place, u32::from_le_bytes(entries));
-    }
-    registers.write(register::MRQC, register::MRQC_RSS | register::MRQC_FIELDS);
 }
 
 /// Section 4.6.8, up to the queues.
@@ -207,37 +177,6 @@ fn initialise_transmit(registers: &Registers) {
     registers.write(register::DTXMXSZRQ, register::DTXMXSZRQ_WITHOUT_DCB);
     registers.clear(register::RTTDCS, register::RTTDCS_ARBITER_DISABLE);
     registers.set(register::DMATXCTL, register::DMATXCTL_ENABLE);
-}
-
-/// A vector a receive queue, all connected in one call (section 7.3.4.3).
-fn connect_interrupts(
-    running: &Arc<Running>,
-    options: &PortOptions,
-) -> Result<Vec<Option<Interrupt>>, Error> {
-    let queues = u64::from(options.receive_queues);
-    if !options.interrupts {
-        return Ok((0..queues).map(|_| None).collect());
-    }
-    let registers = &running.registers;
-    let counters = (0..queues).map(|_| ringway_pci::event_counter()).collect::<Result<Vec<_>, _>>()?;
-    running.function.set_msix(&counters)?;
-    registers.write(register::GPIE, register::GPIE_MULTIPLE_MSIX | register::GPIE_PBA_SUPPORT);
-    let mut automatic = 0;
-    let connected = (0u64..).zip(counters).map(|(queue, counter)| {
-        // Two queues a register, receive and transmit a byte each: only receiving interrupts.
-        let shift = (queue % 2) * 16;
-        let entry = (register::IVAR_VALID | queue as u32) << shift;
-        let others = registers.read(register::ivar(queue / 2)) & !(0xffff << shift);
-        registers.write(register::ivar(queue / 2), others | entry);
-        registers.write(register::eitr(queue), register::eitr_interval(MODERATION_MICROSECONDS));
-        let bit = 1u32 << (queue % 32);
-        automatic |= bit;
-        Some(Interrupt { running: Arc::clone(running), bit, counter })
-    });
-    let connected = connected.collect();
-    // A cause clears itself when its interrupt is sent.
-    registers.write(register::EIAC, automatic);
-    Ok(connected)
 }
 
 /// The memory of all rings, in one mapping.
@@ -292,6 +231,9 @@ fn start_receive(
     registers.write(register::rdt(queue), 0);
     // Memory is coherent without the device asking for it; CTRL_EXT says so too (section 4.6.7).
     registers.clear(register::dca_rxctrl(queue), register::DCA_RXCTRL_NO_SNOOP);
+    if options.offloads.contains(Offloads::VLAN_STRIP) {
+        registers.set(register::rxdctl(queue), register::RXDCTL_VLAN_STRIP);
+    }
     enable_queue(name, registers, register::rxdctl(queue), "enable a receive queue")?;
     driver.publish();
     Ok(driver)
@@ -306,9 +248,18 @@ fn start_transmit(
     rings: &mut Rings,
 ) -> Result<TransmitQueue, Error> {
     let (name, registers) = (running.name(), &running.registers);
-    let (base, ring) = rings.ring(options.transmit_ring)?;
+    let (base, mut ring) = rings.ring(options.transmit_ring)?;
+    // Contexts are no addresses (section 7.2.3.2.3): where one could be taken for memory, there are none.
+    let told = options.offloads.both(capabilities::all(&capabilities::TOLD_TO_THE_DEVICE));
+    if let Some(feature) = told.names().next()
+        && !ring.allow_numbers()
+    {
+        let reason =
+            "it needs I/O addresses above 4 GiB for all memory, which this IOMMU doesn't give".to_owned();
+        return Err(Error::Unsupported { device: name.to_owned(), feature, reason });
+    }
     let tail = registers.0.doorbell(name, register::tdt(queue), Width::Double)?;
-    let driver = TransmitQueue::new(running, ring, tail, std::slice::from_ref(pool))?;
+    let driver = TransmitQueue::new(running, ring, tail, std::slice::from_ref(pool), told)?;
     registers.0.write_ring_base(register::tdbal(queue), register::tdbah(queue), base);
     registers.write(register::tdlen(queue), options.transmit_ring * DESCRIPTOR_BYTES as u32);
     registers.write(register::tdh(queue), 0);

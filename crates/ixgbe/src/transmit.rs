@@ -5,11 +5,13 @@
 //! come. Taking back tests one descriptor and copies the numbers up to it, 32 at a time while there is room.
 
 use crate::Error;
+use crate::capabilities::{FCS, LARGEST_FRAME};
+use crate::offload::{Contexts, Request};
 use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
 use ringway_packet::{Batch, Plain, Pool, Sending, TransmitBuffers};
 use ringway_pci::Doorbell;
-use ringway_port::{Failure, TransmitCounters};
+use ringway_port::{Failure, Offloads, TransmitCounters};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -33,12 +35,12 @@ const PLAIN: Plain =
 const REPORT_INTERVAL: u32 = 32;
 /// Buffers that go back to the pool at once, a power of two.
 const MAGAZINE: u32 = ringway_packet::MAGAZINE as u32;
-/// Descriptors that one packet may take: 40 by the datasheet (section 7.2.1.1), fewer here.
-const MAXIMUM_SEGMENTS: usize = 16;
+/// Descriptors that one packet may take (section 7.2.1.1).
+const MAXIMUM_SEGMENTS: usize = 40;
 /// The shortest frame that the device pads and sends (section 7.2.1.2 asks for 17 bytes), and the longest that its MAC
 /// sends, without FCS (section 8.2.3.22.13).
 const MINIMUM_LENGTH: u32 = 17;
-const MAXIMUM_LENGTH: usize = 9724;
+const MAXIMUM_LENGTH: usize = (LARGEST_FRAME - FCS) as usize;
 
 /// What the device shares and must outlive its use of it.
 #[derive(Debug)]
@@ -55,8 +57,9 @@ impl Park for State {
     }
 }
 
-/// A transmit queue.
+/// A transmit queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct TransmitQueue {
     state: Kept<State>,
     /// The next descriptor to be written; what is from `clean` up to it is the device's.
@@ -66,6 +69,9 @@ pub(crate) struct TransmitQueue {
     done: u32,
     /// Behind which descriptors a report was asked for, oldest first.
     reports: Reports,
+    /// What packets may ask of the device, and what it was told so far.
+    possible: Offloads,
+    contexts: Contexts,
     tail: Doorbell,
     failure: Failure,
     counters: Arc<TransmitCounters>,
@@ -78,6 +84,7 @@ impl TransmitQueue {
         ring: Ring<Descriptor>,
         tail: Doorbell,
         pools: &[Pool],
+        possible: Offloads,
     ) -> Result<Self, Error> {
         let device = running.name().to_owned();
         let count = ring.count();
@@ -90,6 +97,8 @@ impl TransmitQueue {
             clean: 0,
             done: 0,
             reports: Reports::new(count),
+            possible,
+            contexts: Contexts::default(),
             tail,
             failure: Failure::none(&device),
             counters: Arc::default(),
@@ -207,7 +216,7 @@ impl TransmitQueue {
         let free = self.free();
         let State { ring, buffers } = &mut *self.state;
         let mut round = buffers.send(batch, 0).map_err(|error| self.failure.packet(error))?;
-        let outcome = unusual(ring, &mut round, self.next, free);
+        let outcome = unusual(ring, &mut round, (self.next, free), &mut self.contexts, self.possible);
         drop(round);
         match outcome {
             Unusual::Packet { descriptors, .. } => self.next = self.next.wrapping_add(descriptors),
@@ -250,30 +259,61 @@ enum Unusual {
     NoRoom,
 }
 
-fn unusual(ring: &Ring<Descriptor>, round: &mut Sending<'_>, next: u32, free: u32) -> Unusual {
+fn unusual(
+    ring: &Ring<Descriptor>,
+    round: &mut Sending<'_>,
+    (next, free): (u32, u32),
+    contexts: &mut Contexts,
+    possible: Offloads,
+) -> Unusual {
     let count = round.segments();
     let total = round.packet_length();
-    let is_possible = count <= MAXIMUM_SEGMENTS.min(ring.mask() as usize)
-        && (MINIMUM_LENGTH as usize..=MAXIMUM_LENGTH).contains(&total);
-    // What the device is to add would be left out: not sent is better than sent wrong.
-    let wants_more =
-        round.front_frame().is_some_and(|frame| frame.vlan().is_some() || frame.offload().is_some());
-    if !is_possible || wants_more {
-        return if round.drop_front() { Unusual::Refused } else { Unusual::NoRoom };
+    let refuse =
+        |round: &mut Sending<'_>| if round.drop_front() { Unusual::Refused } else { Unusual::NoRoom };
+    let request = match round.front_frame().map(|frame| Request::of(&frame, total, possible)) {
+        None => return Unusual::NoRoom,
+        Some(Err(_)) => return refuse(round),
+        Some(Ok(request)) => request,
+    };
+    let is_cut = request.is_some_and(|request| request.headers != 0);
+    let is_possible = count <= MAXIMUM_SEGMENTS.min(ring.mask().saturating_sub(1) as usize)
+        && total >= MINIMUM_LENGTH as usize
+        && (total <= MAXIMUM_LENGTH || is_cut)
+        && !round.has_empty_segment();
+    if !is_possible {
+        return refuse(round);
     }
-    if count > free as usize {
+    let (index, missing) = request.map_or((0, None), |request| contexts.find(&request));
+    if count.saturating_add(missing.is_some().into()) > free as usize {
         return Unusual::NoRoom;
     }
     let mut descriptors = 0u32;
+    if let Some(context) = missing {
+        if !ring.say(next, context.number, context.word) {
+            return refuse(round);
+        }
+        descriptors = 1;
+    }
+    // With segmentation the headers don't count (section 7.2.3.2.4). The whole length goes into the first descriptor, and
+    // no other.
+    let mut payload = (total as u64) << PAYLOAD_LENGTH_SHIFT;
+    let mut command = DATA;
+    if let Some(request) = &request {
+        contexts.used(index, request);
+        if let Some(mut frame) = round.front_frame() {
+            request.prepare(&mut frame, total);
+        }
+        payload = (total.saturating_sub(request.headers) as u64) << PAYLOAD_LENGTH_SHIFT;
+        command |= request.options(index);
+    }
     while let Some(front) = round.front() {
         let descriptor = ring.at(next.wrapping_add(descriptors));
         if !round.lend(next.wrapping_add(descriptors), &descriptor.address) {
             break;
         }
         let end = if front.last { END_OF_PACKET } else { 0 };
-        // The whole length goes into the first descriptor, and no other (section 7.2.3.2.4).
-        let payload = if descriptors == 0 { (total as u64) << PAYLOAD_LENGTH_SHIFT } else { 0 };
-        descriptor.word.store(DATA | end | u64::from(front.length) | payload, Ordering::Relaxed);
+        descriptor.word.store(command | end | u64::from(front.length) | payload, Ordering::Relaxed);
+        payload = 0;
         descriptors = descriptors.wrapping_add(1);
         if front.last {
             break;

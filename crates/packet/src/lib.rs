@@ -51,7 +51,9 @@ mod word;
 pub use batch::{Batch, MAXIMUM_BATCH};
 pub use error::Error;
 pub use frame::Frame;
-pub use lending::{Outgoing, Plain, ReceiveBuffers, Receiving, Refused, Sending, TransmitBuffers, Whole};
+pub use lending::{
+    Outgoing, Plain, ReceiveBuffers, Receiving, Refused, Sending, Told, TransmitBuffers, Whole,
+};
 pub use metadata::{Checksum, Offload, Protocol};
 pub use packet::Packet;
 pub use pool::{HEADROOM, MAGAZINE, Pool, PoolOptions};

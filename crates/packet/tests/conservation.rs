@@ -9,7 +9,7 @@ use common::Bench;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ringway_dma::Iova;
-use ringway_packet::{Batch, Packet, ReceiveBuffers, TransmitBuffers};
+use ringway_packet::{Batch, Packet, ReceiveBuffers, Told, TransmitBuffers};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
@@ -119,10 +119,16 @@ impl World {
             Step::ExchangeRun { first, length, ends_after } => {
                 let mut round = receive.receive(batch).unwrap();
                 let mut left = ends_after;
-                let done = round.exchange_run(&bench.ring, first, 0, |_| {
+                let mut next = || {
                     left = left.checked_sub(1)?;
                     Some(length)
-                });
+                };
+                let done = if ends_after % 2 == 0 {
+                    round.exchange_run(&bench.ring, first, 0, |_| next())
+                } else {
+                    let told = |length| Told { length, hash: Some(1), ..Told::default() };
+                    round.exchange_told(&bench.ring, first, 0, |_, _| next().map(told))
+                };
                 (0..done).for_each(|index| named(first.wrapping_add(index)));
             }
             Step::TakeAndGive { slots, give, length } => {

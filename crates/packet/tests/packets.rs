@@ -8,7 +8,7 @@ use common::Bench;
 use ringway_dma::{AddressSpace, Attachment, BufferSize, MAXIMUM_BUFFERS, Placement};
 use ringway_packet::{
     Batch, Checksum, Error, HEADROOM, MAXIMUM_BATCH, Offload, Pool, PoolOptions, Protocol, ReceiveBuffers,
-    TransmitBuffers,
+    Told, TransmitBuffers,
 };
 use std::sync::atomic::Ordering;
 
@@ -375,6 +375,54 @@ fn a_run_ends_where_one_slot_would_be_refused() {
     let lengths: Vec<usize> = batch.frames().map(|frame| frame.len()).collect();
     assert_eq!(lengths, [60, 60, 1792, 60, 60, 60, 60]);
     assert_eq!(receive.held(), 7);
+}
+
+#[test]
+fn what_a_device_says_of_a_packet_goes_with_it_and_ends_where_a_run_would() {
+    let bench = Bench::new(200, 8);
+    let mut receive = bench.receive(0);
+    let mut batch = Batch::new(&bench.pool, 4);
+    for slot in 0..8u64 {
+        bench.ring.at(slot as u32).word.store(60 + slot, Ordering::Release);
+    }
+    let before = bench.address(2).get();
+    let mut round = receive.receive(&mut batch).unwrap();
+    assert!(!round.tell_last(&Told::default()), "nothing was taken yet");
+    let mut firsts = Vec::new();
+    let taken = round.exchange_told(&bench.ring, 1, 9, |first, second| {
+        firsts.push(first);
+        let length = u32::try_from(second).ok()?;
+        Some(match length {
+            61 => Told { length, vlan: Some(42), ..Told::default() },
+            62 => Told { length, hash: Some(0xabcd), checksum: Checksum::Good, ..Told::default() },
+            63 => Told { length, timestamp: Some(1 << 40), ..Told::default() },
+            _ => Told { length: 1793, ..Told::default() },
+        })
+    });
+    assert_eq!(taken, 3, "what doesn't fit the buffer stays");
+    assert_eq!(firsts[1], before, "both words are shown");
+    assert!(round.tell_last(&Told { vlan: Some(7), ..Told::default() }));
+    assert_eq!(
+        round.exchange_told(&bench.ring, 4, 9, |_, _| Some(Told { length: 60, ..Told::default() })),
+        1
+    );
+    assert_eq!(round.exchange_told(&bench.ring, 5, 9, |_, _| Some(Told::default())), 0, "the batch is full");
+    drop(round);
+    let words: Vec<u64> = (0..8).map(|slot| bench.ring.at(slot).word.load(Ordering::Relaxed)).collect();
+    assert_eq!(words, [60, 9, 9, 9, 9, 65, 66, 67]);
+    let seen: Vec<_> = batch
+        .frames()
+        .map(|frame| (frame.len(), frame.vlan(), frame.hash(), frame.checksum(), frame.timestamp()))
+        .collect();
+    let none = Checksum::Unknown;
+    assert_eq!(seen[0], (61, Some(42), None, none, None));
+    assert_eq!(seen[1], (62, None, Some(0xabcd), Checksum::Good, None));
+    assert_eq!(seen[2], (63, Some(7), None, none, Some(1 << 40)));
+    assert_eq!(seen[3], (60, None, None, none, None));
+    assert_eq!(receive.held(), 8);
+    drop(batch);
+    receive.release(&bench.stopped());
+    assert_eq!((bench.pool.available(), bench.pool.lost()), (200, 0));
 }
 
 #[test]

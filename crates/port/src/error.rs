@@ -44,6 +44,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// A queue whose driver starts none anew.
+    pub(crate) fn no_restart() -> Self {
+        Self::Unsupported {
+            port: "this queue's port".to_owned(),
+            feature: "starting one queue anew",
+            reason: "its driver doesn't do it; close the port and open it again".to_owned(),
+        }
+    }
+
     /// The port's device is to be unbound or unplugged, and whoever asked for it waits until the port is closed.
     pub fn wanted_back(port: &str) -> Self {
         let reason = "the kernel wants it back, since it is being unbound or unplugged";

@@ -189,6 +189,25 @@ pub trait Port: Send + Debug {
         Err(self.unsupported("a further address"))
     }
 
+    /// Changes the port's own address; [`information`](Self::information) has the new one.
+    ///
+    /// # Errors
+    /// When the device can't, it is no station's, or the device doesn't answer.
+    fn set_address(&mut self, address: MacAddress) -> Result<(), Error> {
+        let _ = address;
+        Err(self.unsupported("another address"))
+    }
+
+    /// Whether the device asks the program to announce itself (it was moved to another network, say): the program then
+    /// sends a frame from its address. To be asked when [`link_interrupt`](Self::link_interrupt) says that something has
+    /// changed, or now and then. Saying so answers the device.
+    ///
+    /// # Errors
+    /// When the device doesn't answer.
+    fn take_announcement(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// What the device can do.
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
@@ -366,6 +385,14 @@ pub trait ReceiveQueue: Send + Debug {
 
     /// No interrupts any more, until asked for again.
     fn disable_interrupt(&mut self);
+
+    /// Starts the queue anew while the others go on, also after it failed. Packets that it had not given yet are lost.
+    ///
+    /// # Errors
+    /// When the device can't ([`Capabilities::queue_reset`]), is gone or failed as a whole.
+    fn restart(&mut self) -> Result<(), Error> {
+        Err(Error::no_restart())
+    }
 }
 
 /// A transmit queue. It owns its ring and its counters.
@@ -385,4 +412,12 @@ pub trait TransmitQueue: Send + Debug {
 
     /// How many buffers the device still has to send.
     fn pending(&self) -> usize;
+
+    /// Starts the queue anew while the others go on, also after it failed. Packets that were not sent yet are lost.
+    ///
+    /// # Errors
+    /// When the device can't ([`Capabilities::queue_reset`]), is gone or failed as a whole.
+    fn restart(&mut self) -> Result<(), Error> {
+        Err(Error::no_restart())
+    }
 }

@@ -150,6 +150,34 @@ pub enum Error {
         /// What helps otherwise.
         instead: &'static str,
     },
+    /// Something that no virtio network device does.
+    #[error("{device}: {what} is nothing that a virtio network device does{instead}")]
+    NeverOffered {
+        /// The function.
+        device: String,
+        /// What was asked for.
+        what: &'static str,
+        /// What helps otherwise.
+        instead: &'static str,
+    },
+    /// Something that was to be asked for when the port was opened.
+    #[error("{device}: {what} was not asked for when the port was opened: {instead}")]
+    NotAskedFor {
+        /// The function.
+        device: String,
+        /// What is wanted now.
+        what: &'static str,
+        /// How it is asked for.
+        instead: &'static str,
+    },
+    /// A value that the device can't have.
+    #[error("{device}: {what}")]
+    Value {
+        /// The function.
+        device: String,
+        /// Which, and what would be right.
+        what: String,
+    },
     /// The function can't be reached.
     #[error(transparent)]
     Pci(#[from] ringway_pci::Error),
@@ -193,6 +221,16 @@ impl From<Error> for ringway_port::Error {
                 port: device,
                 feature: what,
                 reason: format!("the device doesn't offer {feature}{instead}"),
+            },
+            Error::NeverOffered { device, what, instead } => Self::Unsupported {
+                port: device,
+                feature: what,
+                reason: format!("no virtio network device does it{instead}"),
+            },
+            Error::NotAskedFor { device, what, instead } => Self::Unsupported {
+                port: device,
+                feature: what,
+                reason: format!("it was not asked for when the port was opened: {instead}"),
             },
             Error::Packet { device, source } => Self::Packet { port: device, source },
             Error::Timeout { device, what, milliseconds } => {

@@ -8,10 +8,10 @@ mod common;
 
 use common::{Random, Rig, frame, number, rings};
 use ringway_dma::{AddressSpace, DeviceView, Iova};
-use ringway_model::virtio::{Faults, Features, Options, Order};
+use ringway_model::virtio::{Faults, Features, Header, Options, Order};
 use ringway_packet::Batch;
 use ringway_pci::{Backend, Doorbell, Error as PciError, Function, Identity, Registers, Width};
-use ringway_port::{Opened, PortOptions};
+use ringway_port::{MacAddress, Offloads, Opened, PortOptions};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,12 +42,44 @@ fn options(random: &mut Random) -> Options {
     }
 }
 
+/// Any of those that the device offers.
+fn offloads(random: &mut Random, options: &Options) -> Offloads {
+    let mut offloads = Offloads::NONE;
+    for (offload, features) in [
+        (Offloads::RECEIVE_CHECKSUM | Offloads::TCP_UDP_CHECKSUM, 0),
+        (Offloads::TCP4_SEGMENTATION | Offloads::UDP_SEGMENTATION, 0),
+        (Offloads::LARGE_RECEIVE, Features::MRG_RXBUF),
+        (Offloads::HASH | Offloads::VLAN_FILTER, Features::CTRL_VQ),
+    ] {
+        if random.once_in(2) && options.features.has(features) {
+            offloads |= offload;
+        }
+    }
+    offloads
+}
+
+/// What a device may say of a packet: now and then something true.
+fn header(random: &mut Random) -> Header {
+    let mut half = || [0, 1, 4, 16, 34, 1000, random.next() as u16][random.below(7)];
+    Header {
+        flags: half() as u8,
+        gso_type: half() as u8,
+        header_length: half(),
+        gso_size: half(),
+        checksum_start: half(),
+        checksum_offset: half(),
+        hash: u32::from(half()),
+        hash_report: half(),
+    }
+}
+
 fn ports(random: &mut Random, options: &Options) -> PortOptions {
     let queues = 1 + random.below(options.queue_pairs.into()) as u16;
     PortOptions {
         receive_queues: queues,
         transmit_queues: queues,
         interrupts: random.once_in(3),
+        offloads: offloads(random, options),
         ..rings(2 << random.below(5), 2 << random.below(5))
     }
 }
@@ -73,7 +105,13 @@ impl Program {
             0..4 => self.port.receive[queue].receive(batch).map(drop),
             4..7 => self.port.transmit[queue].transmit(batch).map(drop),
             7 => self.port.transmit[queue].reclaim().map(drop),
-            8 => match random.below(4) {
+            8 => match random.below(9) {
+                3 => self.port.control.set_all_multicast(random.once_in(2)),
+                4 => self.port.control.take_announcement().map(drop),
+                5 => self.port.control.add_address(MacAddress([2, 1, 1, 1, 1, random.below(99) as u8])),
+                6 => self.port.control.scaling().and_then(|scaling| self.port.control.set_scaling(&scaling)),
+                7 => self.port.receive[queue].restart(),
+                8 => self.port.transmit[queue].restart(),
                 0 => self.port.control.check(),
                 1 => self.port.control.link().map(drop),
                 2 => self.port.control.set_promiscuous(random.once_in(2)),
@@ -178,7 +216,12 @@ fn a_device_with_faults_at_any_time_does_no_harm() {
         let mut program = Program::new(&rig, port);
         for turns in 0..60 {
             let length = if random.once_in(8) { 60 + random.below(8_000) } else { 60 };
-            rig.device.inject(&frame(turns, length));
+            if random.once_in(3) {
+                let kind = common::internet::KINDS[random.below(5)];
+                rig.device.inject_as(&kind.partial(1, length), header(&mut random));
+            } else {
+                rig.device.inject(&frame(turns, length));
+            }
             program.act(&mut random);
             if random.once_in(6) {
                 turn(&faults, queues, &mut random);

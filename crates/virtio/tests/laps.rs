@@ -100,7 +100,7 @@ fn every_feature_may_be_missing() {
         Features::MRG_RXBUF,
         Features::EVENT_IDX | Features::MRG_RXBUF,
         Features::CTRL_VQ,
-        Features::MAC | Features::STATUS | Features::MTU | Features::SPEED_DUPLEX,
+        Features::MAC | Features::CTRL_MAC_ADDR | Features::STATUS | Features::MTU | Features::SPEED_DUPLEX,
         u64::MAX,
     ] {
         forward_and_close(without(features), &rings(64, 64), 32, 40);

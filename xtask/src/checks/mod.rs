@@ -5,6 +5,7 @@
 //! one entry to [`STEPS`].
 
 mod licences;
+pub mod safety;
 mod sanitizers;
 mod standard_library;
 mod steps;
@@ -60,6 +61,12 @@ const STEPS: &[Step] = &[
         does: "every dependency's licence is permissive",
         quick: true,
         run: licences::check,
+    },
+    Step {
+        name: "safety",
+        does: "each `unsafe` is argued in docs/safety.md",
+        quick: true,
+        run: safety::check,
     },
     Step { name: "tests", does: "unit, model and documentation tests", quick: true, run: steps::tests },
     Step {

@@ -33,6 +33,9 @@ pub struct Ended {
 pub struct Summary {
     /// The ports, in the order of the command line.
     pub ports: Vec<PortSummary>,
+    /// Times that workers slept until a packet came.
+    #[serde(default)]
+    pub slept: u64,
 }
 
 /// One port's totals.
@@ -236,7 +239,7 @@ mod tests {
             sent_packets: sent,
             sent_bytes: sent * 64,
         };
-        let summary = |sent| Summary { ports: vec![port("a", 100, 90), port("b", 90, sent)] };
+        let summary = |sent| Summary { ports: vec![port("a", 100, 90), port("b", 90, sent)], slept: 0 };
         summary(100).plausible("a", "b", 80).unwrap();
         assert!(summary(101).plausible("a", "b", 80).is_err());
         assert!(summary(100).plausible("a", "b", 95).is_err());

@@ -2,6 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use zerocopy::network_endian::U16;
+use zerocopy::transmute;
+
 use super::{FiveTuple, FlowKey, Mac, MplsLabel, ServiceHeader, Vlan};
 use crate::layout::{At, Layout};
 use crate::metadata::{ConnectionTuple, PacketType};
@@ -18,22 +21,25 @@ impl<L: Layout> FlowKey<L> {
 
     /// The first half of a word as a number of this machine.
     fn first(&self, index: usize) -> u32 {
-        let [a, b, c, d, ..] = self.bytes(index);
-        u32::from_ne_bytes([a, b, c, d])
+        self.halves(index)[0]
     }
 
     /// The second half of a word as a number of this machine.
     fn second(&self, index: usize) -> u32 {
-        let [.., a, b, c, d] = self.bytes(index);
-        u32::from_ne_bytes([a, b, c, d])
+        self.halves(index)[1]
+    }
+
+    fn halves(&self, index: usize) -> [u32; 2] {
+        transmute!(self.word(index))
+    }
+
+    /// The four quarters of a word that is in network byte order.
+    fn quarters(&self, index: usize) -> [U16; 4] {
+        transmute!(self.word(index))
     }
 
     fn sixteen(&self, index: usize) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        let (low, high) = bytes.split_at_mut(8);
-        low.copy_from_slice(&self.bytes(index));
-        high.copy_from_slice(&self.bytes(index.wrapping_add(1)));
-        bytes
+        transmute!([self.word(index), self.word(index.wrapping_add(1))])
     }
 
     /// Queueing priority.
@@ -119,13 +125,13 @@ impl<L: Layout> FlowKey<L> {
     }
 
     pub(super) fn connection_ports(&self) -> (u16, u16) {
-        let [.., a, b, c, d] = self.bytes(At::<L>::TRANSPORT);
-        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+        let [.., source, destination] = self.quarters(At::<L>::TRANSPORT);
+        (source.get(), destination.get())
     }
 
     pub(super) fn two_ipv4(&self, index: usize) -> [Ipv4Addr; 2] {
-        let [a, b, c, d, e, f, g, h] = self.bytes(index);
-        [Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h)]
+        let octets: [[u8; 4]; 2] = transmute!(self.word(index));
+        octets.map(Ipv4Addr::from)
     }
 
     pub(super) fn two_ipv6(&self, index: usize) -> [Ipv6Addr; 2] {
@@ -157,17 +163,13 @@ impl<L: Layout> FlowKey<L> {
     /// where there is none at all.
     #[must_use]
     pub fn ethernet_type(&self) -> u16 {
-        let [.., a, b, _, _] = self.bytes(At::<L>::ETHERNET_TYPE);
-        u16::from_be_bytes([a, b])
+        self.quarters(At::<L>::ETHERNET_TYPE)[2].get()
     }
 
     /// Tag protocol and control information of both VLAN tags, 0 where there is none.
     pub(crate) fn vlan_fields(&self) -> [(u16, u16); 2] {
-        let [a, b, c, d, e, f, g, h] = self.bytes(At::<L>::VLANS);
-        [
-            (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
-            (u16::from_be_bytes([e, f]), u16::from_be_bytes([g, h])),
-        ]
+        let [protocol, control, inner_protocol, inner_control] = self.quarters(At::<L>::VLANS).map(U16::get);
+        [(protocol, control), (inner_protocol, inner_control)]
     }
 
     /// VLAN tags from the outermost.
@@ -280,22 +282,19 @@ impl<L: Layout> FlowKey<L> {
     /// Source port of TCP, UDP or SCTP; type of ICMP, IGMP or ICMPv6.
     #[must_use]
     pub fn source_port(&self) -> u16 {
-        let [a, b, ..] = self.bytes(At::<L>::TRANSPORT);
-        u16::from_be_bytes([a, b])
+        self.quarters(At::<L>::TRANSPORT)[0].get()
     }
 
     /// Destination port of TCP, UDP or SCTP; code of ICMP, IGMP or ICMPv6.
     #[must_use]
     pub fn destination_port(&self) -> u16 {
-        let [_, _, a, b, ..] = self.bytes(At::<L>::TRANSPORT);
-        u16::from_be_bytes([a, b])
+        self.quarters(At::<L>::TRANSPORT)[1].get()
     }
 
     /// TCP flags, 12 bits; in neighbour discovery the kind of the first option.
     #[must_use]
     pub fn tcp_flags(&self) -> u16 {
-        let [.., a, b, _, _] = self.bytes(At::<L>::TCP_FLAGS);
-        u16::from_be_bytes([a, b])
+        self.quarters(At::<L>::TCP_FLAGS)[2].get()
     }
 
     /// Hardware address of ARP's sender, or of neighbour discovery's source option.

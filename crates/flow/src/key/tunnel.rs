@@ -4,6 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::FlowKey;
 use crate::layout::{At, Layout};
+use crate::tunnel::{Fixed, RAW_OPTIONS};
 
 /// The tunnel that a packet came out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,24 +39,21 @@ impl<L: Layout> FlowKey<L> {
     /// The tunnel that the packet came out of.
     #[must_use]
     pub fn tunnel(&self) -> Option<TunnelKey> {
-        let mut bytes = [0u8; 72];
-        let (words, _) = bytes.as_chunks_mut::<8>();
-        for (index, word) in words.iter_mut().enumerate() {
-            *word = self.word(index.wrapping_add(At::<L>::TUNNEL)).to_ne_bytes();
-        }
+        let index = |word: usize| word.wrapping_add(At::<L>::TUNNEL);
+        let fixed = Fixed::from_words(core::array::from_fn(|word| self.word(index(word))));
         let tunnel = TunnelKey {
-            ipv4_destination: take::<4, 0>(&bytes).into(),
-            ipv6_destination: take::<16, 4>(&bytes).into(),
-            ipv4_source: take::<4, 20>(&bytes).into(),
-            ipv6_source: take::<16, 24>(&bytes).into(),
-            identifier: u64::from_be_bytes(take::<8, 40>(&bytes)),
-            flags: u16::from_ne_bytes(take::<2, 48>(&bytes)),
-            type_of_service: bytes[50],
-            time_to_live: bytes[51],
-            ports: (u16::from_be_bytes(take::<2, 52>(&bytes)), u16::from_be_bytes(take::<2, 54>(&bytes))),
-            group_policy: (u16::from_be_bytes(take::<2, 56>(&bytes)), bytes[58]),
-            erspan: (bytes[59], u32::from_ne_bytes(take::<4, 60>(&bytes)), bytes[64], bytes[65]),
-            gtpu: (bytes[66], bytes[67]),
+            identifier: fixed.identifier.get(),
+            ipv4_source: fixed.ipv4_source.into(),
+            ipv4_destination: fixed.ipv4_destination.into(),
+            ipv6_source: fixed.ipv6_source.into(),
+            ipv6_destination: fixed.ipv6_destination.into(),
+            flags: fixed.flags,
+            type_of_service: fixed.type_of_service,
+            time_to_live: fixed.time_to_live,
+            ports: (fixed.source_port.get(), fixed.destination_port.get()),
+            group_policy: (fixed.policy.get(), fixed.policy_flags),
+            erspan: (fixed.erspan_version, fixed.erspan_index, fixed.erspan_direction, fixed.erspan_hardware),
+            gtpu: (fixed.gtpu_flags, fixed.gtpu_message),
         };
         let none = tunnel.ipv4_destination.is_unspecified() && tunnel.ipv6_destination.is_unspecified();
         (!none).then_some(tunnel)
@@ -64,22 +62,11 @@ impl<L: Layout> FlowKey<L> {
     /// Tunnel options in raw form: the bytes, if there are any.
     #[must_use]
     pub fn raw_tunnel_options(&self) -> Option<([u8; 256], usize)> {
-        let raw = self.tunnel().is_some_and(|tunnel| tunnel.flags & 16 != 0);
+        let raw = self.tunnel().is_some_and(|tunnel| tunnel.flags & RAW_OPTIONS != 0);
         let length = usize::from(self.word(At::<L>::TUNNEL_OPTIONS).to_ne_bytes()[0]);
-        let mut bytes = [0u8; 256];
-        let (words, _) = bytes.as_chunks_mut::<8>();
-        for (index, word) in words.iter_mut().enumerate() {
-            *word = self.word(index.wrapping_add(At::<L>::TUNNEL_OPTIONS + 2)).to_ne_bytes();
-        }
+        let first = At::<L>::TUNNEL_OPTIONS + 2;
+        let words: [u64; 32] = core::array::from_fn(|index| self.word(index.wrapping_add(first)));
+        let bytes = zerocopy::transmute!(words);
         (raw && length != 0).then_some((bytes, length))
     }
-}
-
-/// `N` bytes from `AT` on.
-fn take<const N: usize, const AT: usize>(bytes: &[u8; 72]) -> [u8; N] {
-    let mut taken = [0; N];
-    for (byte, &given) in taken.iter_mut().zip(bytes.iter().skip(AT)) {
-        *byte = given;
-    }
-    taken
 }

@@ -1,9 +1,8 @@
 //! The options on queues, threads, interrupts and offloads.
 
-use super::values;
+use super::values::{self, OffloadLists};
 use crate::engine::{Interrupts, Moderation};
 use clap::Args;
-use ringway_port::Offloads;
 use std::time::Duration;
 
 /// How the work is spread, and what the devices do of it.
@@ -27,10 +26,11 @@ pub struct QueueOptions {
     /// up to 200us when they are many
     #[arg(long, value_name = "TIME", default_value = "adaptive", value_parser = values::moderation, requires = "interrupts")]
     pub moderation: Moderation,
-    /// What both devices shall do to packets: a list of names from `ringway ports --features`, such as
-    /// vlan-strip,vlan-insert,receive-checksum
-    #[arg(long, value_name = "NAME[,NAME]", value_parser = values::offloads, default_value = "none")]
-    pub offload: Offloads,
+    /// What the devices shall do to packets: names from `ringway ports --features`, such as
+    /// vlan-strip,vlan-insert,receive-checksum. One list for both ports, or one for each with a slash between them:
+    /// large-receive,tcp4-segmentation/tcp4-segmentation
+    #[arg(long, value_name = "NAMES[/NAMES]", value_parser = values::offloads, default_value = "none")]
+    pub offload: OffloadLists,
 }
 
 impl Default for QueueOptions {
@@ -41,7 +41,7 @@ impl Default for QueueOptions {
             interrupts: false,
             idle: Duration::from_micros(100),
             moderation: Moderation::Adaptive,
-            offload: Offloads::NONE,
+            offload: OffloadLists::default(),
         }
     }
 }

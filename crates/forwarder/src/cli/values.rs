@@ -58,8 +58,20 @@ pub(super) fn moderation(text: &str) -> Result<Moderation, String> {
     }
 }
 
-/// Offloads by their names.
-pub(super) fn offloads(text: &str) -> Result<Offloads, String> {
+/// Offloads for each port; the last list is also for all that follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffloadLists(pub Vec<Offloads>);
+
+/// Offloads by their names: one list, or one for each port.
+pub(super) fn offloads(text: &str) -> Result<OffloadLists, String> {
+    let lists = text.split('/').map(offload_list).collect::<Result<Vec<_>, _>>()?;
+    if lists.len() > 2 {
+        return Err("write one list for both ports, or two with a slash between them".to_owned());
+    }
+    Ok(OffloadLists(lists))
+}
+
+fn offload_list(text: &str) -> Result<Offloads, String> {
     let mut offloads = Offloads::NONE;
     for name in text.split(',').filter(|name| *name != "none") {
         offloads |= Offloads::named(name).ok_or_else(|| {

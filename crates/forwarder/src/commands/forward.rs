@@ -60,7 +60,7 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
         open.emulation.flows = FLOWS_OF_QUEUES;
     }
     open.port.interrupts = options.queues.interrupts;
-    open.port.offloads = options.queues.offload;
+    open.offloads = options.queues.offload.0.clone();
     let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
     if emulation.is_some() {
         console.note(EMULATED);

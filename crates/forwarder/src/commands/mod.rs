@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod completions;
 pub mod echo;
+mod features;
 pub mod flows;
 pub mod forward;
 pub mod generate;

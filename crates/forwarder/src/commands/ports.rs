@@ -1,6 +1,6 @@
 //! `ringway ports`: what this user can open, and why not the rest.
 
-use super::{print, print_json};
+use super::{features, print, print_json};
 use crate::Error;
 use crate::output::table::Table;
 use crate::ports::drivers::SUPPORTED;
@@ -13,6 +13,7 @@ use std::process::ExitCode;
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   ringway ports
+  ringway ports --features
   ringway ports --json | jq '.ports[] | select(.usable) | .name'";
 
 /// The options of `ringway ports`.
@@ -21,6 +22,9 @@ pub struct PortsOptions {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print what each driver can do with its devices, and why not the rest, as a table in Markdown
+    #[arg(long, conflicts_with = "json")]
+    features: bool,
 }
 
 /// What `--json` prints.
@@ -49,6 +53,10 @@ struct Listed {
 /// # Errors
 /// When the machine's devices can't be read, or the list can't be written.
 pub fn run(options: &PortsOptions) -> Result<ExitCode, Error> {
+    if options.features {
+        print(&features::table()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let functions = status(&HostKernel::new(), SUPPORTED)?;
     let listing = Listing { ports: functions.iter().map(listed).chain([emulated()]).collect() };
     if options.json {

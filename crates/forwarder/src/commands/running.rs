@@ -45,7 +45,7 @@ pub(super) fn open_options(
     }
     let SourceArguments { rate, flows } = emulation.source;
     let emulation = EmulationOptions { kinds, rate, flows: flows.unwrap_or(1), wiring };
-    Ok(OpenOptions { port, buffers, buffer_size: rings.buffer_size, emulation })
+    Ok(OpenOptions { port, offloads: Vec::new(), buffers, buffer_size: rings.buffer_size, emulation })
 }
 
 /// Says what each port is, lets it receive the frames of `reception`, and takes its first queues out.

@@ -46,8 +46,9 @@ pub struct Rewrite {
     pub destination: Option<MacAddress>,
 }
 
-/// One direction of forwarding, from a receive queue to a transmit queue. It owns both.
+/// One direction of forwarding, from a receive queue to a transmit queue. It owns both, and its cache lines.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Direction {
     receive: Box<dyn ReceiveQueue>,
     transmit: Box<dyn TransmitQueue>,

@@ -20,7 +20,8 @@ pub(super) fn open(addresses: &[Address], options: &OpenOptions) -> Result<OpenP
     let pool = make_pool(first.address_space(), options, first.identity().numa_node)?;
     let opened = functions
         .into_iter()
-        .map(|function| drivers::open(function, &pool, &options.port))
+        .enumerate()
+        .map(|(index, function)| drivers::open(function, &pool, &options.of_port(index)))
         .collect::<Result<_, _>>()?;
     Ok(OpenPorts { opened, emulation: None, pool })
 }

@@ -14,19 +14,29 @@ pub use emulated::{Arrivals, Emulation, EmulationOptions, Kind, Stream, Wiring};
 use crate::{Error, PortName};
 use ringway_dma::{AddressSpace, BufferSize, Placement};
 use ringway_packet::{Pool, PoolOptions};
-use ringway_port::{Opened, PortOptions};
+use ringway_port::{Offloads, Opened, PortOptions};
 
 /// How ports are opened.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// Rings and queues of each port.
     pub port: PortOptions,
+    /// What each port's device shall do to packets, port by port; the last one is also for all that follow. None: nothing.
+    pub offloads: Vec<Offloads>,
     /// The pool that all of them share.
     pub buffers: u32,
     /// The size of each buffer.
     pub buffer_size: BufferSize,
     /// What emulated ports are.
     pub emulation: EmulationOptions,
+}
+
+impl OpenOptions {
+    /// How the port of this number is opened.
+    fn of_port(&self, index: usize) -> PortOptions {
+        let offloads = self.offloads.get(index).or(self.offloads.last()).copied().unwrap_or_default();
+        PortOptions { offloads, ..self.port.clone() }
+    }
 }
 
 /// Open ports and what they stand on. Dropped in this order.

@@ -146,7 +146,7 @@ fn a_frame_that_the_device_cannot_send_is_dropped_and_counted() {
         packet
     };
     // Too many pieces, too long, too short in all.
-    let refused = [chain(17, 60), chain(7, 1500), chain(3, 5)];
+    let refused = [chain(41, 60), chain(7, 1500), chain(3, 5)];
     let mut batch = port.batch(8);
     for packet in refused {
         batch.push(packet).unwrap();

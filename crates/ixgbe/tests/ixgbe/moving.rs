@@ -175,13 +175,16 @@ fn short_frames_are_padded_and_fragments_of_a_frame_refused() {
 }
 
 #[test]
-fn what_the_device_is_asked_to_add_is_refused_until_the_driver_can() {
+fn what_the_device_is_asked_to_add_is_refused_unless_the_port_was_opened_for_it() {
     let mut port = open(setup(64));
     let mut batch = port.batch(8);
     let mut tagged = port.pool.packet_from(&frame(0, 60)).unwrap();
     tagged.frame_mut().set_vlan(Some(42));
     let mut checked = port.pool.packet_from(&frame(1, 60)).unwrap();
-    checked.frame_mut().set_offload(Some(ringway_packet::Offload::default()));
+    checked.frame_mut().set_offload(Some(ringway_packet::Offload {
+        transport_checksum: true,
+        ..ringway_packet::Offload::default()
+    }));
     for packet in [tagged, checked, port.pool.packet_from(&frame(2, 60)).unwrap()] {
         batch.push(packet).unwrap();
     }

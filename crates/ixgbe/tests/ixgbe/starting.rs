@@ -83,8 +83,8 @@ impl Backend for Again {
 #[test]
 fn what_the_device_cannot_do_is_refused_with_what_it_can() {
     for (setup, words) in [
-        (with(|setup| setup.port.receive_queues = 0), ["1 to 16 receive queues", "not with 0"]),
-        (with(|setup| setup.port.receive_queues = 17), ["16 receive queues", "17"]),
+        (with(|setup| setup.port.receive_queues = 0), ["1 to 128 receive queues", "not with 0"]),
+        (with(|setup| setup.port.receive_queues = 129), ["128 receive queues", "129"]),
         (with(|setup| setup.port.transmit_queues = 65), ["64 transmit queues", "65"]),
         (with(|setup| setup.port.receive_ring = 32), ["32 descriptors", "64 to 4096"]),
         (with(|setup| setup.port.transmit_ring = 8192), ["8192 descriptors", "64 to 4096"]),

@@ -12,7 +12,6 @@ const KIND: u64 = 0xf << 20;
 const KIND_CONTEXT: u64 = 2 << 20;
 const KIND_DATA: u64 = 3 << 20;
 /// Options of a data descriptor.
-const CHECK_CONTEXT: u64 = 1 << 39;
 const INSERT_IP: u64 = 1 << 40;
 const INSERT_L4: u64 = 1 << 41;
 
@@ -128,7 +127,7 @@ pub(crate) fn decode(first: u64, second: u64) -> Decoded {
                 l4_checksum: second & INSERT_L4 != 0,
                 segment: second & SEGMENT != 0,
                 insert_vlan: second & INSERT_VLAN != 0,
-                context: if second & CHECK_CONTEXT != 0 { slot } else { 0 },
+                context: slot,
                 payload: (second >> 46) as usize,
                 ..Request::default()
             },

@@ -13,7 +13,7 @@
 //! offloads, no time stamps.
 
 mod access;
-mod checksum;
+pub(crate) mod checksum;
 mod config;
 mod context;
 mod core;
@@ -21,7 +21,7 @@ mod eeprom;
 mod filters;
 mod front;
 mod handle;
-mod headers;
+pub(crate) mod headers;
 mod host;
 mod interrupts;
 mod link;

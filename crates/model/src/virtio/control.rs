@@ -3,6 +3,7 @@
 use super::chain::Chain;
 use super::device::Device;
 use super::features::Features;
+use super::rss::Scaling;
 use super::violation::{Breach, Rule, breach};
 
 /// Section 5.1.6.5: the answers.
@@ -20,6 +21,12 @@ const ANNOUNCE: u8 = 3;
 const ANNOUNCE_ACK: u8 = 0;
 const MQ: u8 = 4;
 const MQ_PAIRS_SET: u8 = 0;
+const MQ_RSS_CONFIG: u8 = 1;
+const MQ_HASH_CONFIG: u8 = 2;
+const NOTF_COAL: u8 = 6;
+const NOTF_COAL_TX_SET: u8 = 0;
+const NOTF_COAL_RX_SET: u8 = 1;
+const NOTF_COAL_VQ_SET: u8 = 2;
 /// The longest command that is read: two tables of some 5000 addresses each.
 const LONGEST: usize = 65_536;
 /// Commands served in one go.
@@ -99,6 +106,10 @@ impl Device {
             (VLAN, VLAN_ADD | VLAN_DEL) => Features::CTRL_VLAN,
             (ANNOUNCE, ANNOUNCE_ACK) => Features::GUEST_ANNOUNCE,
             (MQ, MQ_PAIRS_SET) => Features::MQ,
+            (MQ, MQ_RSS_CONFIG) => Features::RSS,
+            (MQ, MQ_HASH_CONFIG) => Features::HASH_REPORT,
+            (NOTF_COAL, NOTF_COAL_TX_SET | NOTF_COAL_RX_SET) => Features::NOTF_COAL,
+            (NOTF_COAL, NOTF_COAL_VQ_SET) => Features::VQ_NOTF_COAL,
             _ => {
                 self.note_queue(Rule::ControlRefused, index, || format!("class {class}, command {what}"));
                 return ERR;
@@ -114,6 +125,9 @@ impl Device {
             MAC => self.set_address(data),
             VLAN => self.set_vlan(what, data),
             ANNOUNCE => self.acknowledge_announcement(data),
+            NOTF_COAL => self.moderate(what, data),
+            MQ if what == MQ_RSS_CONFIG => self.set_scaling(data),
+            MQ if what == MQ_HASH_CONFIG => self.scaling.set_hash(data),
             _ => self.set_pairs(data),
         };
         if done.is_none() {
@@ -200,6 +214,42 @@ impl Device {
         }
         self.port.active_pairs = pairs;
         self.steering.clear();
+        Some(())
+    }
+
+    /// Section 5.1.6.5.7: how packets are steered, and how many pairs are in use.
+    fn set_scaling(&mut self, data: &[u8]) -> Option<()> {
+        let mut scaling = Scaling::default();
+        let pairs = scaling.set_rss(data, self.queue_pairs)?;
+        self.set_pairs(&pairs.to_le_bytes())?;
+        self.scaling = scaling;
+        Some(())
+    }
+
+    /// Section 5.1.6.5.8: how long interrupts may be held back, of all queues of a direction or of one.
+    fn moderate(&mut self, what: u8, data: &[u8]) -> Option<()> {
+        let (queues, data) = if what == NOTF_COAL_VQ_SET {
+            let (&[low, high, 0, 0], data) = data.split_first_chunk::<4>()? else { return None };
+            (u16::from_le_bytes([low, high])..=u16::from_le_bytes([low, high]), data)
+        } else {
+            (0..=self.queue_pairs.wrapping_mul(2).wrapping_sub(1), data)
+        };
+        let (packets, time) = data.split_first_chunk::<4>()?;
+        let (packets, time) = (u32::from_le_bytes(*packets), u32::from_le_bytes(*time.as_array::<4>()?));
+        let odd = match what {
+            NOTF_COAL_TX_SET => Some(1),
+            NOTF_COAL_RX_SET => Some(0),
+            _ => None,
+        };
+        for index in queues.filter(|index| odd.is_none_or(|odd| index % 2 == odd)) {
+            // Section 5.1.6.5.8.1: a queue that isn't enabled can't be set, and there is no control queue among them.
+            let slot = self.queues.get_mut(usize::from(index));
+            match slot.filter(|slot| slot.queue.is_some()) {
+                Some(slot) => slot.moderation.set(packets, time),
+                None if odd.is_none() => return None,
+                None => {}
+            }
+        }
         Some(())
     }
 }

@@ -7,7 +7,9 @@ use super::faults::Plan;
 use super::features::Features;
 use super::filter::Filter;
 use super::frames::Frames;
+use super::header;
 use super::pci;
+use super::rss::Scaling;
 use super::slot::Slot;
 use super::steering::Steering;
 use super::violation::{Breach, Rule, Violation, Violations};
@@ -16,6 +18,7 @@ use crate::config_space::ConfigSpace;
 use crate::interrupts::Interrupts;
 use ringway_dma::{AddressSpace, DeviceView};
 use ringway_pci::Identity;
+use std::collections::VecDeque;
 
 /// Section 4.1.4.5: the bits of ISR status.
 const ISR_QUEUE: u8 = 1;
@@ -40,6 +43,9 @@ pub(crate) struct Device {
     pub(crate) port: Port,
     pub(crate) filter: Filter,
     pub(crate) steering: Steering,
+    pub(crate) scaling: Scaling,
+    /// Frames that a cut packet became, and that the wire has no room for yet.
+    pub(crate) backlog: VecDeque<Vec<u8>>,
     pub(crate) incoming: Frames,
     pub(crate) injected: Frames,
     pub(crate) outgoing: Frames,
@@ -99,6 +105,8 @@ impl Device {
             },
             filter: Filter::new(options.mac),
             steering: Steering::new(),
+            scaling: Scaling::default(),
+            backlog: VecDeque::new(),
             incoming: Frames::new(),
             injected: Frames::new(),
             outgoing: Frames::new(),
@@ -130,6 +138,8 @@ impl Device {
         self.port.active_pairs = 1;
         self.filter = Filter::new(self.port.permanent_mac);
         self.steering.clear();
+        self.scaling = Scaling::default();
+        self.backlog.clear();
         self.statistics.missed = self.statistics.missed.wrapping_add(self.incoming.left() as u64);
         self.incoming.clear();
         self.without_bus_master = false;
@@ -162,8 +172,18 @@ impl Device {
     /// address, broadcasts and no VLAN (section 5.1.6.5.2); another gets everything.
     pub(crate) fn agree(&mut self, features: Features) {
         self.negotiated = features;
+        let header = header::length(features);
+        for frames in [&mut self.incoming, &mut self.injected, &mut self.outgoing] {
+            frames.begin(header);
+        }
         self.filter.promiscuous = !features.has(Features::CTRL_RX);
         self.filter.vlans = features.has(Features::CTRL_VLAN).then(|| Box::new([0; 64]));
+    }
+
+    /// The queue pairs that the driver knows of.
+    fn pairs(&self) -> u16 {
+        let several = self.negotiated.has(Features::MQ) || self.negotiated.has(Features::RSS);
+        if several { self.queue_pairs } else { 1 }
     }
 
     /// Section 5.1.2: the control queue's index, which depends on whether several pairs were negotiated.
@@ -171,8 +191,7 @@ impl Device {
         if !self.negotiated.has(Features::CTRL_VQ) {
             return None;
         }
-        let pairs = if self.negotiated.has(Features::MQ) { self.queue_pairs } else { 1 };
-        Some(pairs.wrapping_mul(2))
+        Some(self.pairs().wrapping_mul(2))
     }
 
     /// Whether a queue exists with what was negotiated. Before that, every queue that may exist does.
@@ -183,8 +202,7 @@ impl Device {
         if self.common.status & status::FEATURES_OK == 0 {
             return true;
         }
-        let pairs = if self.negotiated.has(Features::MQ) { self.queue_pairs } else { 1 };
-        index < pairs.wrapping_mul(2) || Some(index) == self.control_index()
+        index < self.pairs().wrapping_mul(2) || Some(index) == self.control_index()
     }
 
     /// Notes a breach of a rule that the device lives with.
@@ -232,6 +250,14 @@ impl Device {
 
     /// Section 4.1.5.3: buffers of a queue were used.
     pub(crate) fn queue_interrupt(&mut self, index: u16) {
+        if self.queues.get_mut(usize::from(index)).is_some_and(|slot| !slot.moderation.may_interrupt()) {
+            return;
+        }
+        self.send_queue_interrupt(index);
+    }
+
+    /// The same, whatever is held back.
+    pub(crate) fn send_queue_interrupt(&mut self, index: u16) {
         if !self.config.msix_enabled() {
             self.set_isr(self.isr | ISR_QUEUE);
         }

@@ -17,10 +17,22 @@ macro_rules! features {
 }
 
 features! {
+    /// The device fills in checksums of sent packets.
+    CSUM = 0;
+    /// The driver takes packets without their checksum, and is told of those that are right.
+    GUEST_CSUM = 1;
     /// The device reports its largest MTU.
     MTU = 3;
     /// The device has an address of its own.
     MAC = 5;
+    /// The driver takes TCP over IPv4 that is not cut.
+    GUEST_TSO4 = 7;
+    /// The driver takes TCP over IPv6 that is not cut.
+    GUEST_TSO6 = 8;
+    /// The device cuts TCP over IPv4.
+    HOST_TSO4 = 11;
+    /// The device cuts TCP over IPv6.
+    HOST_TSO6 = 12;
     /// A received frame may lie in several buffers.
     MRG_RXBUF = 15;
     /// The link's state is in the configuration.
@@ -51,6 +63,16 @@ features! {
     IN_ORDER = 35;
     /// A queue can be reset by itself.
     RING_RESET = 40;
+    /// Interrupts of one queue can be held back.
+    VQ_NOTF_COAL = 52;
+    /// Interrupts can be held back.
+    NOTF_COAL = 53;
+    /// The device cuts UDP.
+    HOST_USO = 56;
+    /// The hash comes with each packet.
+    HASH_REPORT = 57;
+    /// Packets are steered by a hash that the driver sets.
+    RSS = 60;
     /// Speed and duplex are in the configuration.
     SPEED_DUPLEX = 63;
 }
@@ -63,6 +85,15 @@ const REQUIREMENTS: &[(u64, u64)] = &[
     (Features::GUEST_ANNOUNCE, Features::CTRL_VQ),
     (Features::MQ, Features::CTRL_VQ),
     (Features::CTRL_MAC_ADDR, Features::CTRL_VQ),
+    (Features::NOTF_COAL, Features::CTRL_VQ),
+    (Features::VQ_NOTF_COAL, Features::CTRL_VQ),
+    (Features::HASH_REPORT, Features::CTRL_VQ),
+    (Features::RSS, Features::CTRL_VQ),
+    (Features::GUEST_TSO4, Features::GUEST_CSUM),
+    (Features::GUEST_TSO6, Features::GUEST_CSUM),
+    (Features::HOST_TSO4, Features::CSUM),
+    (Features::HOST_TSO6, Features::CSUM),
+    (Features::HOST_USO, Features::CSUM),
 ];
 
 impl Features {
@@ -178,6 +209,6 @@ mod tests {
 
     #[test]
     fn features_print_by_name() {
-        assert_eq!(Features::new(Features::MAC | 1 << 7).to_string(), "MAC, bit 7");
+        assert_eq!(Features::new(Features::MAC | 1 << 9).to_string(), "MAC, bit 9");
     }
 }

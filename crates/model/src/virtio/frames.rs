@@ -2,14 +2,13 @@
 //! header. Allocated once.
 
 use super::chain::Chain;
+use super::header::ROOM;
 use super::violation::{Breach, Rule, breach};
 use crate::Memory;
 use crate::wire::{MAXIMUM_FRAME, Wire};
 
-/// Section 5.1.6: the header before each packet.
-pub(crate) const HEADER: usize = 12;
 /// What one frame may take.
-const SLOT: usize = HEADER + MAXIMUM_FRAME;
+const SLOT: usize = ROOM + MAXIMUM_FRAME;
 const BYTES: usize = 4 * SLOT;
 /// Frames start on cache lines, so that copies do.
 const ALIGNMENT: usize = 64;
@@ -22,11 +21,19 @@ pub(crate) struct Frames {
     places: Vec<(u32, u32)>,
     next: usize,
     end: usize,
+    /// The length of the header before each.
+    header: usize,
 }
 
 impl Frames {
     pub(crate) fn new() -> Self {
         Self { bytes: vec![0; BYTES], ..Self::default() }
+    }
+
+    /// Forgets all frames; those to come have a header of so many bytes.
+    pub(crate) fn begin(&mut self, header: usize) {
+        self.clear();
+        self.header = header;
     }
 
     pub(crate) fn clear(&mut self) {
@@ -66,10 +73,10 @@ impl Frames {
         if chain.writable_bytes > 0 {
             return Err(breach(Rule::TransmitWritable, format!("{} bytes", chain.writable_bytes)));
         }
-        if chain.readable_bytes < HEADER as u64 {
+        if chain.readable_bytes < self.header as u64 {
             return Err(breach(Rule::TransmitTooShort, format!("{} bytes", chain.readable_bytes)));
         }
-        if chain.readable_bytes > SLOT as u64 {
+        if chain.readable_bytes > (self.header + MAXIMUM_FRAME) as u64 {
             return Err(breach(Rule::TransmitTooLong, format!("{} bytes", chain.readable_bytes)));
         }
         let Some(to) = self.bytes.get_mut(self.end..) else { return Ok(()) };
@@ -82,21 +89,21 @@ impl Frames {
     /// Takes the next frame off a wire. `None`: none arrives; else whether `keep` kept it.
     #[inline]
     pub(crate) fn fetch(&mut self, wire: &mut dyn Wire, keep: impl FnOnce(&[u8]) -> bool) -> Option<bool> {
-        let room = self.bytes.get_mut(self.end.wrapping_add(HEADER)..)?.get_mut(..MAXIMUM_FRAME)?;
+        let room = self.bytes.get_mut(self.end.wrapping_add(self.header)..)?.get_mut(..MAXIMUM_FRAME)?;
         let length = wire.receive(room)?;
         let kept = room.get(..length).is_some_and(keep);
         if kept {
-            self.push(length.wrapping_add(HEADER));
+            self.push(length.wrapping_add(self.header));
         }
         Some(kept)
     }
 
     /// Puts in one frame. Whether it fits.
     pub(crate) fn put(&mut self, frame: &[u8]) -> bool {
-        let start = self.end.wrapping_add(HEADER);
+        let start = self.end.wrapping_add(self.header);
         let Some(room) = self.bytes.get_mut(start..start.wrapping_add(frame.len())) else { return false };
         room.copy_from_slice(frame);
-        self.push(frame.len().wrapping_add(HEADER));
+        self.push(frame.len().wrapping_add(self.header));
         true
     }
 

@@ -3,6 +3,7 @@
 use super::device::Device;
 use super::faults::Faults;
 use super::features::Features;
+use super::header::Header;
 use super::violation::Violation;
 use super::{Options, Statistics};
 use crate::running::{Device as Runs, Running};
@@ -11,6 +12,7 @@ use ringway_dma::AddressSpace;
 use ringway_pci::Identity;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The device, shared by its two halves.
 #[derive(Debug)]
@@ -86,7 +88,13 @@ impl Handle {
     /// into a receive buffer, unless a filter or its length says otherwise). `false`: no buffer is there, the link is
     /// down, or the device is not running.
     pub fn inject(&mut self, frame: &[u8]) -> bool {
-        self.shared.turn().inject(frame)
+        self.shared.turn().inject(frame, None)
+    }
+
+    /// The same, with a header that says of the frame whatever it says, agreed on or not: what another guest of the same
+    /// host sends (a checksum that isn't filled in, more than one segment), or a device that lies.
+    pub fn inject_as(&mut self, frame: &[u8], header: Header) -> bool {
+        self.shared.turn().inject(frame, Some(header))
     }
 
     /// The next frame that the device sent while no wire was attached.
@@ -183,6 +191,11 @@ impl Monitor {
         self.shared.lock().negotiated
     }
 
+    /// What the device offers.
+    pub fn offered(&self) -> Features {
+        self.shared.lock().offered()
+    }
+
     /// The address that the device filters by.
     pub fn mac(&self) -> [u8; 6] {
         self.shared.lock().filter.mac
@@ -191,6 +204,16 @@ impl Monitor {
     /// Whether every frame passes the receive filter.
     pub fn is_promiscuous(&self) -> bool {
         self.shared.lock().filter.promiscuous
+    }
+
+    /// Whether the driver was asked to announce itself and has not answered.
+    pub fn awaits_announcement(&self) -> bool {
+        self.shared.lock().port.announce
+    }
+
+    /// How long the interrupts of a queue are held back.
+    pub fn moderation(&self, queue: u16) -> Option<Duration> {
+        self.shared.lock().moderation(queue)
     }
 
     /// Queue pairs in use.

@@ -31,6 +31,7 @@
 //! | max_virtqueue_pairs | 0x88 | [`Options::queue_pairs`] | 5.1.4 |
 //! | mtu | 0x8a | [`Options::mtu`] | 5.1.4 |
 //! | speed, duplex | 0x8c, 0x90 | Mbit/s and 1 (full); all ones while the link is down | 5.1.4 |
+//! | rss_max_key_size, rss_max_indirection_table_length, supported_hash_types | 0x91, 0x92, 0x94 | 40, 128, the six kinds without extension headers | 5.1.4 |
 //! | notifications | 0x1000 | 4 bytes a queue; the queue's index is written | 4.1.4.4, 4.1.5.2 |
 //!
 //! # When it looks
@@ -39,12 +40,14 @@
 //! [`Registers`](ringway_pci::Registers) returns: so a driver can open a device that nobody steps meanwhile.
 //!
 //! # What it is not
-//! No legacy interface, no packed ring, no offload yet: what is not implemented is not offered. Received frames are not
-//! delayed, merged or checked.
+//! No legacy interface, no packed ring: what is not implemented is not offered. Received frames are not delayed, and
+//! TCP segments that arrive are not joined: a test hands in what another guest would have sent whole
+//! ([`Handle::inject_as`]). Their checksums are looked at where `GUEST_CSUM` was negotiated.
 
 mod backend;
 mod chain;
 mod common;
+mod configuration;
 mod control;
 mod device;
 mod faults;
@@ -52,10 +55,14 @@ mod features;
 mod filter;
 mod frames;
 mod handle;
+mod header;
+mod moderation;
 mod net;
+mod offload;
 mod order;
 mod pci;
 mod queue;
+mod rss;
 mod slot;
 mod steering;
 mod violation;
@@ -63,6 +70,7 @@ mod violation;
 pub use faults::Faults;
 pub use features::Features;
 pub use handle::{Handle, Monitor};
+pub use header::Header;
 pub use order::Order;
 pub use violation::{Rule, Violation};
 
@@ -159,6 +167,12 @@ pub struct Statistics {
     pub missed: u64,
     /// Frames longer than the MTU or the receive buffers allow.
     pub too_long: u64,
+    /// Packets whose checksum was filled in.
+    pub checksums: u64,
+    /// Packets that were cut.
+    pub segmented: u64,
+    /// Frames that packets became when they were cut.
+    pub segments: u64,
     /// Packets that were not sent because their header asks for what was not negotiated, or they hold no frame.
     pub refused: u64,
     /// Packets that went nowhere because the link was down.

@@ -1,5 +1,4 @@
-//! Packets between queues and wire (virtio 1.2, sections 5.1.6.2 to 5.1.6.4), and the network device's own
-//! configuration (section 5.1.4).
+//! Packets between queues and wire (virtio 1.2, sections 5.1.6.2 to 5.1.6.4).
 //!
 //! A round on a queue is one burst of memory accesses: frames are copied between buffers and private memory, and the
 //! wire is asked before or after, never within.
@@ -7,17 +6,17 @@
 use super::chain::Chain;
 use super::device::Device;
 use super::features::Features;
-use super::frames::{Frames, HEADER};
+use super::frames::Frames;
+use super::header::{self, Header};
+use super::offload;
+use super::rss::Hash;
 use super::slot::Slot;
 use super::violation::{Breach, Rule, breach};
 use crate::Memory;
 use crate::wire::{MAXIMUM_FRAME, Wire};
-use ringway_pci::Width;
 
 /// Frames of one round on one queue. A driver that takes buffers back waits for a round at most.
 pub(crate) const ROUND: usize = 32;
-/// What a header asks for (section 5.1.6): flags and segmentation type, its first bytes.
-const ASKS: usize = 2;
 const ETHERNET_HEADER: usize = 14;
 const VLAN_TAG: usize = 4;
 /// Section 5.1.6.3.1: what a receive buffer should hold.
@@ -40,7 +39,14 @@ impl Device {
             return 0;
         }
         self.serve_control();
+        self.send_held_interrupts();
         let mut moved = 0usize;
+        while wire.room() > 0
+            && let Some(frame) = self.backlog.pop_front()
+        {
+            wire.send(&frame);
+            moved = moved.wrapping_add(1);
+        }
         for pair in 0..self.port.active_pairs {
             moved = moved.wrapping_add(self.transmit(pair, wire));
         }
@@ -55,7 +61,7 @@ impl Device {
         let index = pair.wrapping_mul(2).wrapping_add(1);
         let Self { memory: Some(view), queues, outgoing, chain, faults, .. } = self else { return 0 };
         let Some(slot) = queues.get_mut(usize::from(index)) else { return 0 };
-        if !slot.may_have_work() {
+        if !slot.may_have_work() || !self.backlog.is_empty() {
             return 0;
         }
         let limit = ROUND.min(wire.room());
@@ -70,7 +76,8 @@ impl Device {
 
     /// Checks what was collected and hands it to the wire.
     fn send(&mut self, pair: u16, wire: &mut dyn Wire) -> usize {
-        let Self { outgoing, statistics, port, steering, negotiated, violations, .. } = self;
+        let Self { outgoing, statistics, port, steering, negotiated, violations, backlog, .. } = self;
+        let length = header::length(*negotiated);
         let limit = if negotiated.has(Features::MTU) { usize::from(port.mtu) } else { usize::MAX };
         let learns = port.active_pairs > 1;
         let mut note = |rule, seen| {
@@ -78,8 +85,27 @@ impl Device {
             violations.push(super::Violation { rule, queue, seen });
         };
         while let Some(packet) = outgoing.peek() {
-            if let Some((header, frame)) = packet.split_at_checked(HEADER) {
-                let fate = inspect(header, frame, limit);
+            if let Some((header, frame)) = packet.split_at_checked(length) {
+                let asked = if is_plain(header) { None } else { Some(Header::read(header)) };
+                if let Some(asked) = asked.filter(Header::asks) {
+                    if learns {
+                        steering.learn(frame, pair);
+                    }
+                    let up = port.link_up;
+                    let emit = |frame| backlog.extend(Some(frame).filter(|_| up));
+                    if let Err((rule, seen)) =
+                        send_asking(&asked, frame, limit, *negotiated, statistics, emit)
+                    {
+                        statistics.refused = statistics.refused.wrapping_add(1);
+                        note(rule, seen);
+                    }
+                    outgoing.advance();
+                    continue;
+                }
+                if asked.is_some() {
+                    note(Rule::TransmitHeader, format!("{header:02x?}"));
+                }
+                let fate = inspect(frame, limit);
                 if let Some((rule, seen)) = fate.broken {
                     note(rule, seen);
                 }
@@ -93,7 +119,11 @@ impl Device {
                     }
                     statistics.sent_frames = statistics.sent_frames.wrapping_add(1);
                     statistics.sent_bytes = statistics.sent_bytes.wrapping_add(frame.len() as u64);
-                    wire.send(frame);
+                    if backlog.is_empty() {
+                        wire.send(frame);
+                    } else {
+                        backlog.push_back(frame.to_vec());
+                    }
                 }
             }
             outgoing.advance();
@@ -143,7 +173,7 @@ impl Device {
             }
         }
         let mut frames = std::mem::take(&mut self.incoming);
-        let moved = self.deliver(&mut frames, waits);
+        let moved = self.deliver(&mut frames, waits, None);
         self.incoming = frames;
         moved
     }
@@ -155,7 +185,7 @@ impl Device {
     }
 
     /// A frame from outside a step. Whether it was taken.
-    pub(crate) fn inject(&mut self, frame: &[u8]) -> bool {
+    pub(crate) fn inject(&mut self, frame: &[u8], header: Option<Header>) -> bool {
         if !self.is_running() || !self.port.link_up || frame.len() > MAXIMUM_FRAME {
             return false;
         }
@@ -166,7 +196,7 @@ impl Device {
         let mut frames = std::mem::take(&mut self.injected);
         frames.clear();
         let taken = frames.put(frame) && {
-            self.deliver(&mut frames, true);
+            self.deliver(&mut frames, true, header);
             frames.is_empty()
         };
         self.injected = frames;
@@ -174,9 +204,14 @@ impl Device {
     }
 
     /// Puts frames into receive buffers, as far as there are some. Without `waits`, frames that find none are lost.
-    fn deliver(&mut self, frames: &mut Frames, waits: bool) -> usize {
+    ///
+    /// `said`: what their header says; else it is what the device finds out.
+    fn deliver(&mut self, frames: &mut Frames, waits: bool, said: Option<Header>) -> usize {
         let merges = self.negotiated.has(Features::MRG_RXBUF);
-        let limit = self.longest();
+        let negotiated = self.negotiated;
+        let length = header::length(negotiated);
+        let is_long = said.is_some_and(|header| header.gso_type != header::GSO_NONE);
+        let limit = if is_long { usize::MAX } else { self.longest().saturating_add(length) };
         let active = self.port.active_pairs;
         let Self {
             memory: Some(view),
@@ -186,6 +221,7 @@ impl Device {
             faults,
             statistics,
             steering,
+            scaling,
             violations,
             outcomes,
             ..
@@ -197,17 +233,30 @@ impl Device {
         let mut moved = 0usize;
         let mut failed = None;
         while let Some(packet) = frames.peek() {
-            let pair = match packet.get(HEADER..) {
-                Some(frame) if active > 1 => steering.pair(frame, active),
-                _ => 0,
+            let frame = packet.get(length..).unwrap_or_default();
+            let hash = if scaling.is_set() { scaling.hash(frame) } else { Hash::default() };
+            let pair = match scaling.queue(hash) {
+                Some(queue) => queue,
+                None if active > 1 => steering.pair(frame, active),
+                None => 0,
             };
+            let header = said.unwrap_or_else(|| {
+                let valid = negotiated.has(Features::GUEST_CSUM) && offload::is_valid(frame);
+                Header {
+                    flags: if valid { header::DATA_VALID } else { 0 },
+                    hash: hash.value,
+                    hash_report: hash.report,
+                    ..Header::default()
+                }
+            });
             let index = pair.wrapping_mul(2);
             let Some(slot) = queues.get_mut(usize::from(index)) else { break };
-            let bytes = packet.len().wrapping_sub(HEADER) as u64;
+            let bytes = packet.len().wrapping_sub(length) as u64;
             let delivery = if packet.len() > limit {
                 Ok(Delivery::TooLong(0))
             } else {
-                put(slot, &mut memory, (&mut *chain, &mut *more), packet, merges, faults)
+                let say = Say { header, length, merges };
+                put(slot, &mut memory, (&mut *chain, &mut *more), packet, say, faults)
             };
             match delivery {
                 Ok(Delivery::Done) => {
@@ -249,67 +298,13 @@ impl Device {
         moved
     }
 
-    /// Section 5.1.4.1: the longest packet that may be passed on, its header included.
+    /// Section 5.1.4.1: the longest frame that may be passed on.
     fn longest(&self) -> usize {
-        let frame = if self.negotiated.has(Features::MTU) {
+        if self.negotiated.has(Features::MTU) {
             usize::from(self.port.mtu).saturating_add(ETHERNET_HEADER + VLAN_TAG)
         } else {
             MAXIMUM_FRAME
-        };
-        frame.saturating_add(HEADER)
-    }
-
-    /// Section 5.1.4: the configuration's bytes.
-    pub(crate) fn network_read(&mut self, offset: u64, width: Width) -> u32 {
-        self.serve_control();
-        if self.common.changed {
-            self.common.changed = false;
-            self.common.generation = self.common.generation.wrapping_add(1);
         }
-        // Sections 4.1.3.1 and 5.1.4: the address is six bytes, speed is four, duplex one, the rest are two.
-        let natural = match offset {
-            0..6 | 16 | 17 => Width::Byte,
-            12 | 20 => Width::Double,
-            _ => Width::Word,
-        };
-        if natural != width {
-            self.note(Rule::AccessWidth, || {
-                format!("{} bytes read at {offset} of the network configuration", width.bytes())
-            });
-        }
-        let mut bytes = [0u8; super::pci::NETWORK_BYTES as usize];
-        let [mac @ .., s0, s1, p0, p1, m0, m1, v0, v1, v2, v3, duplex, _, _, _, _, _, _, _] = &mut bytes;
-        *mac = self.filter.mac;
-        let status = u16::from(self.port.link_up) | u16::from(self.port.announce) << 1;
-        [*s0, *s1] = status.to_le_bytes();
-        [*p0, *p1] = self.queue_pairs.to_le_bytes();
-        [*m0, *m1] = self.port.mtu.to_le_bytes();
-        let speed = if self.port.link_up { self.port.speed } else { u32::MAX };
-        [*v0, *v1, *v2, *v3] = speed.to_le_bytes();
-        // Full duplex: 0x01 in the description and in every driver, 0x00 in section 5.1.4.1 by mistake.
-        *duplex = if self.port.link_up { 0x01 } else { 0xff };
-        let mut value = [0u8; 4];
-        let from = bytes.iter().skip(offset as usize);
-        value.iter_mut().zip(from).take(width.bytes().into()).for_each(|(to, &from)| *to = from);
-        u32::from_le_bytes(value)
-    }
-
-    /// Section 5.1.4: the link's state has changed.
-    pub(crate) fn set_link(&mut self, up: bool) {
-        if self.port.link_up != up {
-            self.port.link_up = up;
-            self.configuration_changed();
-        }
-    }
-
-    /// Section 5.1.6.5.4: asks the driver to announce itself.
-    pub(crate) fn announce(&mut self) -> bool {
-        if !self.negotiated.has(Features::GUEST_ANNOUNCE) {
-            return false;
-        }
-        self.port.announce = true;
-        self.configuration_changed();
-        true
     }
 }
 
@@ -335,23 +330,53 @@ struct Fate {
     broken: Option<(Rule, String)>,
 }
 
-/// Sections 5.1.6.2.1 and 5.1.4.2: no offload is offered, so a header asks for none.
+/// Whether a header asks for nothing; `num_buffers` is 0 on the way out (section 5.1.6.2.1).
 #[inline]
-fn inspect(header: &[u8], frame: &[u8], mtu: usize) -> Fate {
-    let plain = matches!(header, [0, 0, _, _, _, _, _, _, _, _, 0, 0]);
+fn is_plain(header: &[u8]) -> bool {
+    matches!(header, [0, 0, _, _, _, _, _, _, _, _, 0, 0, ..])
+}
+
+/// Section 5.1.6.2: a packet whose header asks for something. `emit` gets what becomes of it.
+#[cold]
+fn send_asking(
+    header: &Header,
+    frame: &[u8],
+    mtu: usize,
+    negotiated: Features,
+    statistics: &mut super::Statistics,
+    mut emit: impl FnMut(Vec<u8>),
+) -> Result<(), (Rule, String)> {
+    let mut frames = Vec::new();
+    offload::carry_out(header, frame, negotiated, |frame| frames.push(frame))?;
+    // Section 5.1.4.2: what goes out is what counts.
+    if let Some(broken) = frames.iter().find_map(|frame| inspect(frame, mtu).broken) {
+        return Err(broken);
+    }
+    statistics.checksums = statistics.checksums.wrapping_add((header.flags != 0).into());
+    if header.gso_type != header::GSO_NONE {
+        statistics.segmented = statistics.segmented.wrapping_add(1);
+        statistics.segments = statistics.segments.wrapping_add(frames.len() as u64);
+    }
+    for frame in frames {
+        statistics.sent_frames = statistics.sent_frames.wrapping_add(1);
+        statistics.sent_bytes = statistics.sent_bytes.wrapping_add(frame.len() as u64);
+        emit(frame);
+    }
+    Ok(())
+}
+
+/// Section 5.1.4.2: the MTU, and what a frame is.
+#[inline]
+fn inspect(frame: &[u8], mtu: usize) -> Fate {
     let short = frame.len() <= mtu.saturating_add(ETHERNET_HEADER);
-    if plain && short && frame.len() >= ETHERNET_HEADER {
+    if short && frame.len() >= ETHERNET_HEADER {
         return Fate { goes: true, broken: None };
     }
-    inspect_further(header, frame, mtu, plain)
+    inspect_further(frame, mtu)
 }
 
 #[cold]
-fn inspect_further(header: &[u8], frame: &[u8], mtu: usize, plain: bool) -> Fate {
-    if !plain {
-        let asked = header.iter().take(ASKS).any(|&byte| byte != 0);
-        return Fate { goes: !asked, broken: Some((Rule::TransmitHeader, format!("{header:02x?}"))) };
-    }
+fn inspect_further(frame: &[u8], mtu: usize) -> Fate {
     let seen = format!("{} bytes", frame.len());
     if frame.len() < ETHERNET_HEADER {
         return Fate { goes: false, broken: Some((Rule::TransmitNoFrame, seen)) };
@@ -362,6 +387,15 @@ fn inspect_further(header: &[u8], frame: &[u8], mtu: usize, plain: bool) -> Fate
     Fate { goes: true, broken }
 }
 
+/// What is said of a packet, and how it may be laid down.
+#[derive(Clone, Copy, Debug)]
+struct Say {
+    header: Header,
+    /// The header's length.
+    length: usize,
+    merges: bool,
+}
+
 /// Section 5.1.6.4: one packet, behind room for its header, into a receive queue.
 #[inline]
 fn put(
@@ -369,7 +403,7 @@ fn put(
     memory: &mut Memory<'_>,
     (chain, more): (&mut Chain, &mut Chain),
     packet: &mut [u8],
-    merges: bool,
+    say: Say,
     faults: &mut Option<Box<super::faults::Plan>>,
 ) -> Result<Delivery, Breach> {
     if !slot.take(memory, chain)? {
@@ -377,9 +411,10 @@ fn put(
     }
     writable_only(chain)?;
     if chain.writable_bytes < packet.len() as u64 {
-        return spread(slot, memory, (chain, more), packet, merges, faults);
+        return spread(slot, memory, (chain, more), packet, say, faults);
     }
-    set_header(packet, faults.as_mut().and_then(|plan| plan.buffers.take()).unwrap_or(1));
+    let buffers = faults.as_mut().and_then(|plan| plan.buffers.take()).unwrap_or(1);
+    say.header.write(packet, say.length, buffers);
     chain.write(memory, packet)?;
     slot.complete(chain.head, packet.len() as u32, faults)?;
     Ok(Delivery::Done)
@@ -392,11 +427,11 @@ fn spread(
     memory: &mut Memory<'_>,
     (first, more): (&mut Chain, &mut Chain),
     packet: &mut [u8],
-    merges: bool,
+    say: Say,
     faults: &mut Option<Box<super::faults::Plan>>,
 ) -> Result<Delivery, Breach> {
     let room = first.writable_bytes;
-    if !merges || room < HEADER as u64 {
+    if !say.merges || room < say.length as u64 {
         slot.put_back(first.head);
         return Ok(Delivery::TooLong(room.max(1)));
     }
@@ -415,7 +450,8 @@ fn spread(
         used.push((more.head, length as u32));
         written = written.wrapping_add(length);
     }
-    set_header(packet, faults.as_mut().and_then(|plan| plan.buffers.take()).unwrap_or(used.len() as u16));
+    let buffers = faults.as_mut().and_then(|plan| plan.buffers.take()).unwrap_or(used.len() as u16);
+    say.header.write(packet, say.length, buffers);
     first.write(memory, packet)?;
     for (head, length) in used {
         slot.complete(head, length, faults)?;
@@ -428,13 +464,4 @@ fn writable_only(chain: &Chain) -> Result<(), Breach> {
         return Err(breach(Rule::ReceiveReadable, format!("{} bytes", chain.readable_bytes)));
     }
     Ok(())
-}
-
-/// Section 5.1.6.4.1: no offload was negotiated, so all but the number of buffers is zero.
-#[inline]
-fn set_header(packet: &mut [u8], buffers: u16) {
-    if let Some(header) = packet.first_chunk_mut::<HEADER>() {
-        let [low, high] = buffers.to_le_bytes();
-        *header = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, low, high];
-    }
 }

@@ -3,6 +3,7 @@
 use super::chain::Chain;
 use super::common::NO_VECTOR;
 use super::faults::Plan;
+use super::moderation::Moderation;
 use super::order::{Order, Picker};
 use super::queue::{Layout, Queue};
 use super::violation::{Breach, Rule, breach};
@@ -29,6 +30,7 @@ pub(crate) struct Slot {
     pub(crate) stalled: bool,
     pub(crate) queue: Option<Queue>,
     pub(crate) completions: Completions,
+    pub(crate) moderation: Moderation,
 }
 
 /// Used entries that are written later, in another order.
@@ -74,6 +76,7 @@ impl Slot {
             stalled: false,
             queue: None,
             completions: Completions::new(Order::AsGiven),
+            moderation: Moderation::default(),
         }
     }
 
@@ -84,6 +87,7 @@ impl Slot {
         self.vector = NO_VECTOR;
         self.due = false;
         self.completions = Completions::new(Order::AsGiven);
+        self.moderation = Moderation::default();
         self.bell.store(SILENT, Ordering::Relaxed);
     }
 

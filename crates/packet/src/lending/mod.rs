@@ -22,10 +22,12 @@
 mod fours;
 mod receive;
 mod runs;
+mod told;
 mod transmit;
 
 pub use fours::{Plain, Whole};
 pub use receive::{ReceiveBuffers, Receiving, Refused};
+pub use told::Told;
 pub use transmit::{Outgoing, Sending, TransmitBuffers};
 
 use crate::{Error, Pool};

@@ -36,6 +36,8 @@ pub struct Outgoing {
     pub length: u32,
     /// Whether the packet ends with it.
     pub last: bool,
+    /// Whether the device has to be told of it no more than where it is: one segment, no VLAN tag, no offload.
+    pub plain: bool,
 }
 
 impl TransmitBuffers {
@@ -119,11 +121,16 @@ impl TransmitBuffers {
         self.owners.iter().filter(|&&owner| owner != NONE).count()
     }
 
+    /// Takes every buffer back: the device has given the queue up.
+    pub fn take_back_all(&mut self) {
+        let slots = self.owners.len() as u32;
+        self.take_back(0, slots);
+    }
+
     /// Takes every buffer back, now that the device has stopped.
     pub fn release(mut self, stopped: &Quiesced) {
         if stopped.device() == self.device {
-            let slots = self.owners.len() as u32;
-            self.take_back(0, slots);
+            self.take_back_all();
         }
     }
 }
@@ -232,7 +239,7 @@ impl Sending<'_> {
     #[inline(always)]
     pub fn front(&self) -> Option<Outgoing> {
         let word = self.word()?;
-        Some(Outgoing { length: word.length(), last: !word.has(flag::SEGMENTED) })
+        Some(Outgoing { length: word.length(), last: !word.has(flag::SEGMENTED), plain: word.is_plain() })
     }
 
     /// How many buffers the packet at the front is in, those that have gone not counted.

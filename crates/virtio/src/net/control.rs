@@ -23,8 +23,8 @@ const NO_ANSWER: u64 = 0xff;
 
 /// Descriptors: one command of two at a time.
 pub(super) const SIZE: u16 = 2;
-/// Words for a command: class, command and up to 30 bytes of data.
-const COMMAND_WORDS: u32 = 4;
+/// Words for a command: class, command and up to 1022 bytes of data. The longest are tables of addresses and of queues.
+const COMMAND_WORDS: u32 = 128;
 
 /// A command: class, code and the specification's name.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,16 @@ macro_rules! command {
 impl Command {
     pub(super) const PROMISCUOUS: Self = command!(0, 0, "VIRTIO_NET_CTRL_RX_PROMISC");
     pub(super) const ALL_MULTICAST: Self = command!(0, 1, "VIRTIO_NET_CTRL_RX_ALLMULTI");
+    pub(super) const ADDRESS_TABLES: Self = command!(1, 0, "VIRTIO_NET_CTRL_MAC_TABLE_SET");
+    pub(super) const ADDRESS: Self = command!(1, 1, "VIRTIO_NET_CTRL_MAC_ADDR_SET");
+    pub(super) const VLAN_ADD: Self = command!(2, 0, "VIRTIO_NET_CTRL_VLAN_ADD");
+    pub(super) const VLAN_REMOVE: Self = command!(2, 1, "VIRTIO_NET_CTRL_VLAN_DEL");
+    pub(super) const ANNOUNCED: Self = command!(3, 0, "VIRTIO_NET_CTRL_ANNOUNCE_ACK");
     pub(super) const QUEUE_PAIRS: Self = command!(4, 0, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET");
+    pub(super) const SCALING: Self = command!(4, 1, "VIRTIO_NET_CTRL_MQ_RSS_CONFIG");
+    pub(super) const HASH: Self = command!(4, 2, "VIRTIO_NET_CTRL_MQ_HASH_CONFIG");
+    pub(super) const COALESCE_RECEIVE: Self = command!(6, 1, "VIRTIO_NET_CTRL_NOTF_COAL_RX_SET");
+    pub(super) const COALESCE_QUEUE: Self = command!(6, 2, "VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET");
 }
 
 /// The control queue.
@@ -74,7 +83,7 @@ impl ControlQueue {
         let (areas, mut memory) = Areas::allocate(&**transport, SIZE, &[words, answer]).map_err(&dma)?;
         let command = memory.block(words).and_then(|block| block.ring(0, COMMAND_WORDS)).map_err(&dma)?;
         let answer = memory.block(answer).and_then(|block| block.ring(0, 1)).map_err(&dma)?;
-        let ring = SplitRing::start(&**transport, index, &areas, event_index, None)?;
+        let ring = SplitRing::start(&**transport, index, areas, event_index, None)?;
         let keeper: Arc<dyn Transport> = Arc::clone(transport);
         Ok(Kept::new(Self { ring, command, answer, given_up: false }, keeper))
     }

@@ -2,11 +2,17 @@
 
 mod configuration;
 mod control;
+mod filter;
 mod header;
+mod layers;
+mod offloads;
 mod port;
 mod receive;
+mod received;
+mod request;
 mod segments;
 mod start;
+mod steering;
 mod transmit;
 
 pub(crate) use start::open;

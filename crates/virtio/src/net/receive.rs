@@ -8,9 +8,11 @@
 //! several buffers, lengths that are no packet's, an exhausted pool, a device that lies.
 
 use super::header;
-use crate::Error;
+use super::received::Meaning;
+use super::transmit::may_restart;
 use crate::ring::{Areas, SplitRing, flag, word};
 use crate::transport::Transport;
+use crate::{Error, Features};
 use ringway_dma::{Kept, Park, Quiesced};
 use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
 use ringway_port::{Failure, ReceiveCounters};
@@ -24,8 +26,7 @@ pub(super) struct Start<'a> {
     pub(super) index: u16,
     pub(super) size: u16,
     pub(super) pool: &'a Pool,
-    pub(super) event_index: bool,
-    pub(super) mergeable: bool,
+    pub(super) features: Features,
     /// The vector and its counter.
     pub(super) interrupt: Option<(u16, Arc<OwnedFd>)>,
 }
@@ -41,12 +42,19 @@ struct State {
     full: u32,
     /// Slots without a buffer.
     empty: Vec<u16>,
+    /// The length of the header before each packet.
+    header: u32,
 }
 
-/// A receive queue.
+/// A receive queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct ReceiveQueue {
     state: Kept<State>,
+    transport: Arc<dyn Transport>,
+    features: Features,
+    /// What headers say, if any of it counts.
+    meaning: Option<Meaning>,
     failure: Failure,
     counters: Arc<ReceiveCounters>,
     interrupt: Option<Arc<OwnedFd>>,
@@ -63,17 +71,20 @@ impl Park for State {
 impl ReceiveQueue {
     /// Sets a queue up, with a buffer in every slot, and enables it.
     pub(super) fn start(transport: &Arc<dyn Transport>, start: Start<'_>) -> Result<Self, Error> {
-        let device = transport.name();
-        let buffers =
-            ReceiveBuffers::new(start.pool, start.size.into(), header::LENGTH, transport.attachment())
-                .map_err(Error::packet(device))?;
+        let (device, header) = (transport.name(), header::length(start.features));
+        let has = |feature| start.features.contains(feature);
+        let buffers = ReceiveBuffers::new(start.pool, start.size.into(), header, transport.attachment())
+            .map_err(Error::packet(device))?;
         let (areas, _memory) = Areas::allocate(&**transport, start.size, &[]).map_err(Error::dma(device))?;
         let (vector, interrupt) = start.interrupt.unzip();
-        let ring = SplitRing::start(&**transport, start.index, &areas, start.event_index, vector)?;
-        let full = if start.mergeable { buffers.writable() } else { u32::MAX };
-        let state = State { buffers, ring, full, empty: Vec::with_capacity(start.size.into()) };
+        let ring = SplitRing::start(&**transport, start.index, areas, has(Features::EVENT_INDEX), vector)?;
+        let full = if has(Features::MERGEABLE_BUFFERS) { buffers.writable() } else { u32::MAX };
+        let state = State { buffers, ring, full, empty: Vec::with_capacity(start.size.into()), header };
         let mut queue = Self {
             state: Kept::new(state, Arc::<dyn Transport>::clone(transport)),
+            transport: Arc::clone(transport),
+            features: start.features,
+            meaning: Meaning::of(start.features),
             failure: Failure::none(device),
             counters: Arc::default(),
             interrupt,
@@ -127,14 +138,14 @@ impl State {
     /// Takes packets that are in one buffer, up to the first entry that is anything else.
     #[inline(always)]
     fn take_plain(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
-        let Self { buffers, ring, full, .. } = self;
-        let (mask, full) = (ring.mask(), *full);
+        let Self { buffers, ring, full, header, .. } = self;
+        let (mask, full, header) = (ring.mask(), *full, *header);
         let mut round = buffers.receive(batch)?;
         let (mut done, mut bytes, mut offer) = (0u16, 0u64, ring.next_offer());
         while done < ready {
             let (id, written) = ring.completed(done);
             // Less than a header wraps around, and is too long.
-            let length = written.wrapping_sub(header::LENGTH);
+            let length = written.wrapping_sub(header);
             if id > mask || written == full {
                 break;
             }
@@ -156,12 +167,12 @@ impl State {
     #[cold]
     #[inline(never)]
     fn take_any(&mut self, batch: &mut Batch, ready: u16) -> (Taken, Result<(), &'static str>) {
-        let Self { buffers, ring, full, empty } = self;
+        let Self { buffers, ring, full, empty, header } = self;
         let Ok(mut round) = buffers.receive(batch) else { return (Taken::default(), Ok(())) };
         let mut taken = Taken::default();
         let mut outcome = Ok(());
         while taken.entries < ready && round.has_room() {
-            match take_one(ring, &mut round, *full, empty, (taken.entries, ready)) {
+            match take_one(ring, &mut round, (*full, *header), empty, (taken.entries, ready)) {
                 Ok(Some((entries, bytes))) => {
                     taken.entries = taken.entries.wrapping_add(entries);
                     taken.bytes = taken.bytes.wrapping_add(bytes);
@@ -192,12 +203,12 @@ impl State {
 fn take_one(
     ring: &mut SplitRing,
     round: &mut Receiving<'_>,
-    full: u32,
+    (full, header): (u32, u32),
     empty: &mut Vec<u16>,
     (at, ready): (u16, u16),
 ) -> Result<Option<(u16, u64)>, &'static str> {
     let (id, written) = ring.completed(at);
-    let length = written.wrapping_sub(header::LENGTH);
+    let length = written.wrapping_sub(header);
     if id > ring.mask() {
         return Err("it named a descriptor that the ring doesn't have (virtio 1.2, section 2.7.8)");
     }
@@ -285,6 +296,13 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
         if taken.entries > 0 {
             state.ring.keep_listening();
         }
+        if let Some(meaning) = self.meaning.filter(|_| batch.len() > before) {
+            let refused = meaning.annotate(batch, before);
+            taken.bytes = taken.bytes.wrapping_sub(refused.bytes);
+            if refused.packets > 0 {
+                self.counters.erroneous(refused.packets);
+            }
+        }
         let received = batch.len().wrapping_sub(before);
         self.counters.received(received as u64, taken.bytes);
         match outcome {
@@ -309,5 +327,19 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
 
     fn disable_interrupt(&mut self) {
         self.state.ring.silence();
+    }
+
+    fn restart(&mut self) -> Result<(), ringway_port::Error> {
+        let _ = self.failure.set("it was not started anew");
+        may_restart(&*self.transport, self.features)?;
+        let State { ring, empty, .. } = &mut *self.state;
+        ring.restart(&*self.transport)?;
+        // Buffers stay in their slots: the device gets the same ones again.
+        for slot in (0..=ring.mask()).map(|slot| slot as u16).filter(|slot| !empty.contains(slot)) {
+            ring.offer(slot);
+        }
+        ring.publish();
+        self.failure = Failure::none(self.transport.name());
+        Ok(())
     }
 }

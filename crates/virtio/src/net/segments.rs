@@ -1,7 +1,7 @@
 //! Packets in several buffers, on their way out (virtio 1.2, section 2.7.5).
 //!
-//! Where indirect descriptors were agreed on, a descriptor has a table of [`TABLE`] entries of its own, and the packet
-//! takes one descriptor. Otherwise it takes one after the other. The first buffer of a packet is recorded under its
+//! Where indirect descriptors were agreed on, a descriptor has a table of its own (see [`Tables`]), and the packet takes
+//! one descriptor. Otherwise it takes one after the other. The first buffer of a packet is recorded under its
 //! descriptor; those in a table under numbers behind the ring's: see [`slot`].
 
 use crate::ring::{SplitRing, flag, word};
@@ -11,12 +11,24 @@ use std::sync::atomic::Ordering;
 
 /// Descriptors of one indirect table: a frame of 9.5 KiB in buffers of 2 KiB, and some.
 const TABLE: u32 = 8;
+/// The same where packets are segmented: 64 KiB in buffers of 2 KiB, and some.
+const LONG_TABLE: u32 = 64;
 /// The most entries of all tables: as many as buffers can be recorded.
 const MAXIMUM_ENTRIES: u32 = 1 << 15;
 
-/// The entries of all tables of a ring of `size` descriptors; `None` when it is too large to have them.
-pub(super) fn entries(size: u32) -> Option<u32> {
-    size.checked_mul(TABLE).filter(|&entries| entries <= MAXIMUM_ENTRIES)
+/// The indirect tables of a queue, one a descriptor.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) ring: Ring<Descriptor>,
+    /// Entries of one table.
+    pub(super) entries: u32,
+}
+
+/// The entries of one table of a ring of `size` descriptors, with room for packets to be segmented if they are `long`;
+/// `None` when the ring is too large to have tables.
+pub(super) fn entries(size: u32, long: bool) -> Option<u32> {
+    let entries = if long { LONG_TABLE } else { TABLE };
+    size.checked_mul(entries).filter(|&all| all <= MAXIMUM_ENTRIES).map(|_| entries)
 }
 
 /// Where the n-th buffer of the packet of `head` is recorded.
@@ -36,16 +48,15 @@ pub(super) struct Plan {
 }
 
 /// How the packet at the front goes out; `None` when it can't.
-pub(super) fn plan(round: &Sending<'_>, mask: u32, indirect: bool) -> Option<Plan> {
+pub(super) fn plan(round: &Sending<'_>, mask: u32, tables: Option<&Tables>) -> Option<Plan> {
     let buffers = u32::try_from(round.segments()).ok()?;
     // Section 2.7.5.3.1: no chain is longer than the ring.
-    let most =
-        if indirect { TABLE.min(mask.wrapping_add(1)) } else { mask.wrapping_add(1).min(u8::MAX.into()) };
+    let most = mask.wrapping_add(1).min(tables.map_or(u8::MAX.into(), |tables| tables.entries));
     // Devices take an empty descriptor for a driver's fault.
     if buffers > most || round.has_empty_segment() {
         return None;
     }
-    Some(Plan { buffers, descriptors: if indirect { 1 } else { buffers } })
+    Some(Plan { buffers, descriptors: if tables.is_some() { 1 } else { buffers } })
 }
 
 impl Plan {
@@ -77,21 +88,21 @@ impl Plan {
 /// Gives the packet at the front to the device, from the descriptor `next` on. The header is written already.
 pub(super) fn send(
     ring: &mut SplitRing,
-    tables: Option<&Ring<Descriptor>>,
+    tables: Option<&Tables>,
     round: &mut Sending<'_>,
-    next: u32,
+    (next, header): (u32, u32),
     plan: Plan,
 ) -> bool {
     let mask = ring.mask();
     let head = next & mask;
     let tables = tables.filter(|_| plan.buffers > 1);
-    let table = head.wrapping_mul(TABLE);
+    let table = head.wrapping_mul(tables.map_or(0, |tables| tables.entries));
     for n in 0..plan.buffers {
         let Some(front) = round.front() else { return false };
-        let length = if n == 0 { front.length.wrapping_add(super::header::LENGTH) } else { front.length };
+        let length = if n == 0 { front.length.wrapping_add(header) } else { front.length };
         let more = if front.last { 0 } else { flag::NEXT };
         let (descriptor, following) = match tables {
-            Some(tables) => (tables.at(table.wrapping_add(n)), n.wrapping_add(1)),
+            Some(tables) => (tables.ring.at(table.wrapping_add(n)), n.wrapping_add(1)),
             None => {
                 (ring.descriptors().at(head.wrapping_add(n)), head.wrapping_add(n).wrapping_add(1) & mask)
             }
@@ -103,7 +114,7 @@ pub(super) fn send(
     }
     if let Some(tables) = tables {
         let descriptor = ring.descriptors().at(head);
-        descriptor.address.point_at(tables, table);
+        descriptor.address.point_at(&tables.ring, table);
         let bytes = plan.buffers.wrapping_mul(size_of::<Descriptor>() as u32);
         descriptor.word.store(word(bytes, flag::INDIRECT, 0), Ordering::Relaxed);
     }

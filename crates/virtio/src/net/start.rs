@@ -5,13 +5,15 @@
 
 use super::configuration::{self, Configuration};
 use super::control::{self, Command, ControlQueue};
-use super::port::Control;
+use super::offloads;
+use super::port::{Control, Parts};
 use super::receive::{self, ReceiveQueue};
+use super::steering;
 use super::transmit::{self, TransmitQueue};
 use crate::transport::{Transport, alive, status};
 use crate::{Error, Features, features};
 use ringway_packet::Pool;
-use ringway_port::{Information, Opened, PortOptions};
+use ringway_port::{Capabilities, Information, Offloads, Opened, PortOptions, Scaling};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -19,7 +21,10 @@ use std::sync::Arc;
 const SIZES: std::ops::RangeInclusive<u32> = 2..=32768;
 /// What an Ethernet frame has besides its payload: the header, and with a VLAN tag.
 const HEADER: u32 = 14;
-const TAGGED_HEADER: u32 = 18;
+pub(super) const TAGGED_HEADER: u32 = 18;
+/// What capabilities say something of, whether it is asked for or not.
+const READ_BEFORE: Features =
+    Features::MTU.and(Features::MULTIQUEUE).and(Features::RSS).and(Features::HASH_REPORT);
 /// The longest frame without an MTU: with tag and header it is still shorter than 64 KiB.
 const LONGEST: u32 = 65_516;
 
@@ -46,7 +51,7 @@ pub(crate) fn open(
 fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) -> Result<Opened, Error> {
     let device = &**transport;
     // 4 to 6: features.
-    let features = agree(device, pool)?;
+    let (features, capabilities) = agree(device, pool, options)?;
     let configuration = configuration::read(device, features)?;
     let maximum_frame = maximum_frame(device, features, &configuration, pool, options)?;
     let pairs = options.receive_queues.max(options.transmit_queues).max(1);
@@ -59,7 +64,8 @@ fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) 
     }
 
     // 7: queues, and what they raise.
-    let interrupts = connect_interrupts(device, pairs, options.interrupts)?;
+    let scaling = scaling(device, features, &configuration, pairs, options)?;
+    let (interrupts, link_interrupt) = connect_interrupts(device, pairs, features, options.interrupts)?;
     let (mut receive, mut transmit) = (Vec::new(), Vec::new());
     for pair in 0..pairs {
         // At most 0x7fff pairs: see `configuration`.
@@ -68,8 +74,7 @@ fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) 
             index,
             size: queue_size(device, index, options.receive_ring)?,
             pool,
-            event_index: features.contains(Features::EVENT_INDEX),
-            mergeable: features.contains(Features::MERGEABLE_BUFFERS),
+            features,
             interrupt: counter.map(|counter| (pair, counter)),
         };
         receive.push(ReceiveQueue::start(transport, start)?);
@@ -78,8 +83,7 @@ fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) 
             index,
             size: queue_size(device, index, options.transmit_ring)?,
             pool,
-            event_index: features.contains(Features::EVENT_INDEX),
-            indirect: features.contains(Features::INDIRECT_DESCRIPTORS),
+            features,
             longest: configuration.mtu.map_or(LONGEST, |mtu| u32::from(mtu).wrapping_add(HEADER)),
         };
         transmit.push(TransmitQueue::start(transport, start)?);
@@ -98,12 +102,8 @@ fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) 
     device.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK);
     alive(device)?;
     receive.iter_mut().for_each(ReceiveQueue::publish);
-    if let Some(control) = control.as_mut().filter(|_| features.contains(Features::MULTIQUEUE)) {
-        control.execute(device, Command::QUEUE_PAIRS, &pairs.to_le_bytes())?;
-    }
-    // Section 5.1.6.5.1: a device with receive modes may start in any; without, it receives everything.
-    if let Some(control) = control.as_mut().filter(|_| features.contains(Features::CONTROL_RECEIVE)) {
-        control.execute(device, Command::PROMISCUOUS, &[0])?;
+    if let Some(control) = &mut control {
+        command(device, control, features, &configuration, pairs, scaling.as_ref())?;
     }
 
     let mut information = Information::new(
@@ -115,14 +115,18 @@ fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) 
     information.numa_node = device.numa_node();
     information.features = features.names();
     information.maximum_frame = maximum_frame;
-    let port = Control::new(
-        Arc::clone(transport),
+    let port = Control::new(Parts {
+        transport: Arc::clone(transport),
         features,
+        capabilities,
+        filters_vlans: options.offloads.contains(Offloads::VLAN_FILTER),
         information,
+        scaling,
+        link_interrupt,
         control,
-        receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
-        transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
-    );
+        receive: receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
+        transmit: transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
+    });
     Ok(Opened {
         control: Box::new(port),
         receive: receive.into_iter().map(|queue| Box::new(queue) as _).collect(),
@@ -130,11 +134,73 @@ fn bring_up(transport: &Arc<dyn Transport>, pool: &Pool, options: &PortOptions) 
     })
 }
 
-/// Agrees on features with the device.
-fn agree(transport: &dyn Transport, pool: &Pool) -> Result<Features, Error> {
-    let mut features = features::agree(transport.name(), transport.offered(), !transport.is_emulated())?;
+/// Tells the device how it shall begin, now that it is live.
+fn command(
+    device: &dyn Transport,
+    control: &mut ControlQueue,
+    features: Features,
+    configuration: &Configuration,
+    pairs: u16,
+    scaling: Option<&Scaling>,
+) -> Result<(), Error> {
+    let has = |feature| features.contains(feature);
+    // Section 5.1.6.5.5: how many pairs are in use is a part of how flows are spread over them.
+    match scaling {
+        Some(scaling) if has(Features::RSS) => {
+            control.execute(device, Command::SCALING, &steering::rss_command(scaling, pairs))?;
+        }
+        _ if has(Features::MULTIQUEUE) => {
+            control.execute(device, Command::QUEUE_PAIRS, &pairs.to_le_bytes())?;
+        }
+        _ => {}
+    }
+    if let Some(scaling) = scaling.filter(|_| !has(Features::RSS)) {
+        control.execute(device, Command::HASH, &steering::hash_command(scaling))?;
+    }
+    // Section 5.1.5: an address that the driver made up is the device's too, or it would filter by another.
+    if configuration.mac_is_made_up && has(Features::CONTROL_MAC) {
+        control.execute(device, Command::ADDRESS, &configuration.mac.0)?;
+    }
+    // Section 5.1.6.5.1: a device with receive modes may start in any; without, it receives everything.
+    if has(Features::CONTROL_RECEIVE) {
+        control.execute(device, Command::PROMISCUOUS, &[0])?;
+    }
+    Ok(())
+}
+
+/// How flows are spread and hashed, if the device does either.
+fn scaling(
+    device: &dyn Transport,
+    features: Features,
+    configuration: &Configuration,
+    pairs: u16,
+    options: &PortOptions,
+) -> Result<Option<Scaling>, Error> {
+    let Some(hash) = configuration.hash else { return Ok(None) };
+    if let Some(scaling) = options.scaling.as_ref().filter(|_| features.contains(Features::RSS)) {
+        steering::check(device.name(), scaling, steering::limits(hash, pairs))?;
+        return Ok(Some(scaling.clone()));
+    }
+    Ok(Some(steering::default(hash, pairs)))
+}
+
+/// Agrees on features with the device. Gives them, and what it could do.
+fn agree(
+    transport: &dyn Transport,
+    pool: &Pool,
+    options: &PortOptions,
+) -> Result<(Features, Capabilities), Error> {
+    let mut offered = features::usable(transport.offered());
+    if !transport.can_reset_queues() {
+        offered = offered.without(Features::RING_RESET);
+    }
+    let asked = offloads::asked(transport.name(), offered, options)?;
+    let mut features = features::agree(transport.name(), offered, asked, !transport.is_emulated())?;
     // Section 3.1.1: the configuration may be read before, to see whether the driver can do what it says.
-    let mtu = configuration::read(transport, features.common(Features::MTU))?.mtu;
+    let before = configuration::read(transport, offered.common(READ_BEFORE))?;
+    let longest_frame = offloads::longest_frame(offered, &before, pool, LONGEST);
+    let capabilities = offloads::capabilities(offered, &before, longest_frame);
+    let mtu = before.mtu;
     if !features.contains(Features::MERGEABLE_BUFFERS)
         && mtu.is_some_and(|mtu| u32::from(mtu).saturating_add(TAGGED_HEADER) > pool.packet_capacity())
     {
@@ -145,7 +211,7 @@ fn agree(transport: &dyn Transport, pool: &Pool) -> Result<Features, Error> {
     transport.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);
     match transport.status() {
         u8::MAX => Err(Error::Gone { device: transport.name().to_owned() }),
-        status if status & status::FEATURES_OK != 0 => Ok(features),
+        status if status & status::FEATURES_OK != 0 => Ok((features, capabilities)),
         _ => Err(Error::FeaturesRefused { device: transport.name().to_owned(), features: features.names() }),
     }
 }
@@ -171,18 +237,27 @@ fn maximum_frame(
     Ok(longest.unwrap_or(options.maximum_frame).min(room))
 }
 
-/// One counter a receive queue, all connected in one call.
+/// Counters of the receive queues, and that of the link.
+type Counters = (Vec<Arc<OwnedFd>>, Option<Arc<OwnedFd>>);
+
+/// One counter a receive queue, and behind them one for the link if the device says when it changes and has a vector for
+/// that; all connected in one call.
 fn connect_interrupts(
     transport: &dyn Transport,
     pairs: u16,
+    features: Features,
     wanted: bool,
-) -> Result<Vec<Arc<OwnedFd>>, Error> {
+) -> Result<Counters, Error> {
     if !wanted {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
-    let counters = (0..pairs).map(|_| ringway_pci::event_counter()).collect::<Result<Vec<_>, _>>()?;
-    transport.connect_interrupts(&counters)?;
-    Ok(counters)
+    // At most 0x7fff pairs: see `configuration`.
+    let changes = (features.contains(Features::STATUS) && transport.vectors() > pairs).then_some(pairs);
+    let count = pairs.wrapping_add(changes.is_some().into());
+    let mut counters = (0..count).map(|_| ringway_pci::event_counter()).collect::<Result<Vec<_>, _>>()?;
+    transport.connect_interrupts(&counters, changes)?;
+    let link = changes.and_then(|_| counters.pop());
+    Ok((counters, link))
 }
 
 /// The size of a queue: as wanted, or the largest that the device can.

@@ -2,20 +2,21 @@
 //!
 //! A packet in one buffer is one descriptor; its header of zeros lies in the headroom. A packet in several buffers is
 //! one descriptor that points at a table, where the device takes indirect descriptors, and a chain otherwise (see
-//! `segments`).
+//! `segments`). What a packet asks of the device stands in its header (see `request`).
 //!
 //! Descriptors are used in the ring's order. So what a device gives back in order, as nearly all do, goes back to the pool
 //! in runs; it may give back in any order: what it names is looked up in private records. A slot that it keeps makes the
 //! ring full when it is its turn.
 //!
 //! The loop in `send_plain` does what nearly every packet needs. What it doesn't know it leaves to `send_any`: packets in
-//! several buffers, too long, too short, or without room for the header.
+//! several buffers, too long, too short, without room for the header, or with a request.
 
-use super::{header, segments};
-use crate::Error;
+use super::segments::{self, Tables};
+use super::{header, request};
 use crate::ring::{Areas, SplitRing, word};
-use crate::transport::Transport;
-use ringway_dma::{Descriptor, Kept, Park, Quiesced, Ring};
+use crate::transport::{Transport, alive};
+use crate::{Error, Features};
+use ringway_dma::{Descriptor, Kept, Park, Quiesced};
 use ringway_packet::{Batch, MAGAZINE, Pool, Sending, TransmitBuffers};
 use ringway_port::{Failure, TransmitCounters};
 use std::sync::Arc;
@@ -27,6 +28,13 @@ const SHORTEST: u32 = 14;
 const TAG: u32 = 4;
 const TAGGED: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
+/// With these, packets are up to 64 KiB long.
+const LONG: Features = Features::HOST_TSO4
+    .and(Features::HOST_TSO6)
+    .and(Features::HOST_USO)
+    .and(Features::GUEST_TSO4)
+    .and(Features::GUEST_TSO6);
+
 /// Said of a device that gives back what it doesn't have.
 const NOT_ITS_OWN: &str = "it gave a packet back that it didn't have (virtio 1.2, section 2.7.8)";
 
@@ -36,8 +44,7 @@ pub(super) struct Start<'a> {
     pub(super) index: u16,
     pub(super) size: u16,
     pub(super) pool: &'a Pool,
-    pub(super) event_index: bool,
-    pub(super) indirect: bool,
+    pub(super) features: Features,
     /// The longest frame without VLAN tag, in bytes (section 5.1.4.2).
     pub(super) longest: u32,
 }
@@ -48,7 +55,7 @@ pub(super) struct State {
     pub(super) buffers: TransmitBuffers,
     pub(super) ring: SplitRing,
     /// For each descriptor a table, if indirect descriptors were agreed on.
-    pub(super) tables: Option<Ring<Descriptor>>,
+    pub(super) tables: Option<Tables>,
     /// The descriptor to be used next, modulo the ring's size.
     pub(super) next: u32,
     /// Descriptors that the device has.
@@ -58,12 +65,17 @@ pub(super) struct State {
     /// For each descriptor that heads a packet of several buffers: how many. 1 for other heads, 0 for the rest of chains.
     pub(super) segments: Box<[u8]>,
     longest: u32,
+    /// The length of the header before each packet.
+    header: u32,
+    features: Features,
 }
 
-/// A transmit queue.
+/// A transmit queue. Its cache lines are its own: another thread has its neighbour.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct TransmitQueue {
     state: Kept<State>,
+    transport: Arc<dyn Transport>,
     failure: Failure,
     counters: Arc<TransmitCounters>,
 }
@@ -82,7 +94,10 @@ impl TransmitQueue {
         let device = transport.name();
         let size = u32::from(start.size);
         // One record a descriptor; behind them, where there are tables, one for each further entry of each table.
-        let entries = start.indirect.then(|| segments::entries(size)).flatten();
+        let has = |feature| start.features.contains(feature);
+        let long = start.features.intersects(LONG);
+        let table = has(Features::INDIRECT_DESCRIPTORS).then(|| segments::entries(size, long)).flatten();
+        let entries = table.map(|table| table.wrapping_mul(size));
         let buffers = TransmitBuffers::new(
             std::slice::from_ref(start.pool),
             entries.unwrap_or(size),
@@ -96,8 +111,10 @@ impl TransmitQueue {
             .zip(bytes)
             .map(|(entries, bytes)| memory.block(bytes)?.ring(0, entries))
             .transpose()
-            .map_err(Error::dma(device))?;
-        let ring = SplitRing::start(&**transport, start.index, &areas, start.event_index, None)?;
+            .map_err(Error::dma(device))?
+            .zip(table)
+            .map(|(ring, entries)| Tables { ring, entries });
+        let ring = SplitRing::start(&**transport, start.index, areas, has(Features::EVENT_INDEX), None)?;
         let state = State {
             buffers,
             ring,
@@ -107,9 +124,12 @@ impl TransmitQueue {
             several: 0,
             segments: vec![1; size as usize].into_boxed_slice(),
             longest: start.longest,
+            header: header::length(start.features),
+            features: start.features,
         };
         Ok(Self {
             state: Kept::new(state, Arc::<dyn Transport>::clone(transport)),
+            transport: Arc::clone(transport),
             failure: Failure::none(device),
             counters: Arc::default(),
         })
@@ -135,13 +155,13 @@ impl State {
     /// their bytes.
     #[inline(always)]
     fn send_plain(&mut self, batch: &mut Batch) -> Result<(usize, u64), ringway_packet::Error> {
-        let Self { buffers, ring, next, longest, .. } = self;
-        let span = longest.wrapping_sub(SHORTEST);
+        let Self { buffers, ring, next, longest, header, .. } = self;
+        let (span, header) = (longest.wrapping_sub(SHORTEST), *header);
         let (mut slot, mut offer, mut bytes) = (*next, ring.next_offer(), 0u64);
         let mask = ring.mask();
-        let mut round = buffers.send(batch, header::LENGTH)?;
+        let mut round = buffers.send(batch, header)?;
         while let Some(front) = round.front() {
-            if !front.last || front.length.wrapping_sub(SHORTEST) > span || !clear_header(&mut round) {
+            if !front.plain || front.length.wrapping_sub(SHORTEST) > span || !clear_header(&mut round) {
                 break;
             }
             let id = slot & mask;
@@ -149,7 +169,7 @@ impl State {
             if !round.lend(id, &descriptor.address) {
                 break;
             }
-            descriptor.word.store(word(front.length.wrapping_add(header::LENGTH), 0, 0), Ordering::Relaxed);
+            descriptor.word.store(word(front.length.wrapping_add(header), 0, 0), Ordering::Relaxed);
             ring.offer_at(offer, id as u16);
             offer = offer.wrapping_add(1);
             slot = slot.wrapping_add(1);
@@ -171,23 +191,26 @@ impl State {
             frame.data().get(12..14).is_some_and(|kind| TAGGED.iter().any(|tag| kind == tag))
         });
         let longest = if tagged { self.longest.saturating_add(TAG) } else { self.longest };
-        let Self { buffers, ring, tables, next, in_flight, several, segments, .. } = self;
-        let Ok(mut round) = buffers.send(batch, header::LENGTH) else { return Fate::Stays };
+        let Self { buffers, ring, tables, next, in_flight, several, segments, header, features, .. } = self;
+        let Ok(mut round) = buffers.send(batch, *header) else { return Fate::Stays };
         let length = round.packet_length();
-        let fits = (SHORTEST as usize..=longest as usize).contains(&length);
-        let Some(plan) = segments::plan(&round, ring.mask(), tables.is_some()) else {
+        let plan = segments::plan(&round, ring.mask(), tables.as_ref());
+        let asked = round.front_frame().map(|mut frame| request::header(&mut frame, *features, longest));
+        let (Some(plan), Some(Ok((said, most)))) = (plan, asked) else {
             round.drop_front();
             return Fate::Dropped;
         };
-        if !fits || round.prefix_mut().is_none() {
+        if !(SHORTEST as usize..=most).contains(&length) || round.prefix_mut().is_none() {
             round.drop_front();
             return Fate::Dropped;
         }
         if !plan.has_room(&round, *next, ring.mask()) {
             return Fate::Stays;
         }
-        clear_header(&mut round);
-        if !segments::send(ring, tables.as_ref(), &mut round, *next, plan) {
+        if let Some(bytes) = round.prefix_mut() {
+            said.write(bytes);
+        }
+        if !segments::send(ring, tables.as_ref(), &mut round, (*next, *header), plan) {
             return Fate::Stays;
         }
         drop(round);
@@ -267,16 +290,24 @@ impl State {
     }
 }
 
-/// No offload is agreed on, so the header is all zeros (section 5.1.6.2).
+/// A packet that asks for nothing has a header of zeros (section 5.1.6.2).
 #[inline(always)]
 fn clear_header(round: &mut Sending<'_>) -> bool {
-    match round.prefix_mut().and_then(|prefix| prefix.first_chunk_mut::<{ header::LENGTH as usize }>()) {
-        Some(header) => {
-            *header = [0; header::LENGTH as usize];
-            true
-        }
-        None => false,
+    round.prefix_mut().map(header::clear).is_some()
+}
+
+/// Whether one queue can be started anew: the device is well and can do it.
+pub(super) fn may_restart(transport: &dyn Transport, features: Features) -> Result<(), Error> {
+    alive(transport)?;
+    if features.contains(Features::RING_RESET) {
+        return Ok(());
     }
+    Err(Error::NotOffered {
+        device: transport.name().to_owned(),
+        what: "starting one queue anew",
+        feature: "VIRTIO_F_RING_RESET",
+        instead: "; close the port and open it again",
+    })
 }
 
 /// Whole magazines, as long as there is one: they go back to the pool as they are.
@@ -330,5 +361,18 @@ impl ringway_port::TransmitQueue for TransmitQueue {
 
     fn pending(&self) -> usize {
         self.state.buffers.held()
+    }
+
+    fn restart(&mut self) -> Result<(), ringway_port::Error> {
+        let _ = self.failure.set("it was not started anew");
+        may_restart(&*self.transport, self.state.features)?;
+        let state = &mut *self.state;
+        state.ring.restart(&*self.transport)?;
+        // The queue is no longer the device's, and so is what was in it.
+        state.buffers.take_back_all();
+        (state.next, state.in_flight, state.several) = (0, 0, 0);
+        state.segments.fill(1);
+        self.failure = Failure::none(self.transport.name());
+        Ok(())
     }
 }

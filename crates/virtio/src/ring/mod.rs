@@ -48,6 +48,8 @@ pub(crate) const fn word(length: u32, flags: u64, next: u16) -> u64 {
 #[derive(Debug)]
 pub(crate) struct SplitRing {
     rings: Rings,
+    areas: Areas,
+    vector: Option<u16>,
     doorbell: Doorbell,
     /// Which queue it is.
     index: u16,
@@ -68,20 +70,22 @@ impl SplitRing {
     pub(crate) fn start(
         transport: &dyn Transport,
         index: u16,
-        areas: &Areas,
+        areas: Areas,
         event_index: bool,
         vector: Option<u16>,
     ) -> Result<Self, Error> {
-        let rings = Rings::new(areas).map_err(Error::dma(transport.name()))?;
+        let rings = Rings::new(&areas).map_err(Error::dma(transport.name()))?;
         let told = areas.told(vector).map_err(Error::dma(transport.name()))?;
         // Nothing can fail behind this: the device knows of the memory from here on.
         let doorbell = transport.start_queue(index, &told)?;
-        Ok(Self::new(rings, doorbell, index, event_index))
+        Ok(Self { vector, ..Self::new(rings, areas, doorbell, index, event_index) })
     }
 
-    fn new(rings: Rings, doorbell: Doorbell, index: u16, event_index: bool) -> Self {
+    fn new(rings: Rings, areas: Areas, doorbell: Doorbell, index: u16, event_index: bool) -> Self {
         let mut ring = Self {
             rings,
+            areas,
+            vector: None,
             doorbell,
             index,
             next_available: 0,
@@ -93,6 +97,25 @@ impl SplitRing {
         };
         ring.silence();
         ring
+    }
+
+    /// Takes the queue from the device, and gives it back empty (section 2.6.1). What the descriptors point at stays.
+    pub(crate) fn restart(&mut self, transport: &dyn Transport) -> Result<(), Error> {
+        transport.reset_queue(self.index)?;
+        let told = self.areas.told(self.vector).map_err(Error::dma(transport.name()))?;
+        let Self { rings, .. } = &*self;
+        for index in [&rings.available_index, &rings.used_index, &rings.used_flags, &rings.available_event] {
+            index.at(0).store(0, Ordering::Relaxed);
+        }
+        (self.next_available, self.published, self.last_used, self.far_from) = (0, 0, 0, 0);
+        if self.listening {
+            self.listen();
+        } else {
+            self.silence();
+        }
+        barrier::full();
+        self.doorbell = transport.start_queue(self.index, &told)?;
+        Ok(())
     }
 
     /// The descriptor table.

@@ -25,7 +25,7 @@ fn bench(event_index: bool) -> Bench {
     let bell = Arc::new(AtomicU32::new(QUIET));
     let doorbell = Doorbell::Emulated(Arc::clone(&bell));
     Bench {
-        ring: SplitRing::new(Rings::new(&areas).unwrap(), doorbell, 3, event_index),
+        ring: SplitRing::new(Rings::new(&areas).unwrap(), areas, doorbell, 3, event_index),
         bell,
         device: space.device_view().unwrap(),
         driver_area: told.driver.iova().get(),

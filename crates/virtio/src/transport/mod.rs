@@ -87,8 +87,17 @@ pub(crate) trait Transport: Keeper {
     /// Sets a queue up and enables it; gives the doorbell of its new descriptors.
     fn start_queue(&self, queue: u16, areas: &QueueAreas) -> Result<Doorbell, Error>;
 
-    /// Connects interrupts: vector n to counter n.
-    fn connect_interrupts(&self, counters: &[Arc<OwnedFd>]) -> Result<(), Error>;
+    /// Whether its registers have what resets one queue (section 4.1.4.3).
+    fn can_reset_queues(&self) -> bool;
+
+    /// Resets one queue, and waits, bounded, until the device says so (section 2.6.1).
+    fn reset_queue(&self, queue: u16) -> Result<(), Error>;
+
+    /// How many vectors it has.
+    fn vectors(&self) -> u16;
+
+    /// Connects interrupts: vector n to counter n; changes of the configuration go to `changes`.
+    fn connect_interrupts(&self, counters: &[Arc<OwnedFd>], changes: Option<u16>) -> Result<(), Error>;
 
     /// The length of the device's configuration in bytes: a field beyond it is not there.
     fn configuration_length(&self) -> u64;

@@ -26,8 +26,11 @@ mod common {
     pub(super) const QUEUE_DESC: u64 = 32;
     pub(super) const QUEUE_DRIVER: u64 = 40;
     pub(super) const QUEUE_DEVICE: u64 = 48;
+    pub(super) const QUEUE_RESET: u64 = 58;
     /// The structure of virtio 1.0; later versions append.
     pub(super) const LENGTH: u32 = 56;
+    /// Up to here it can reset one queue (virtio 1.2).
+    pub(super) const LENGTH_WITH_RESET: u64 = 60;
 }
 
 /// No interrupt (section 4.1.4.3).
@@ -209,10 +212,38 @@ impl Transport for ModernPci {
         Ok(doorbell)
     }
 
-    fn connect_interrupts(&self, counters: &[Arc<OwnedFd>]) -> Result<(), Error> {
+    fn can_reset_queues(&self) -> bool {
+        self.common.length() >= common::LENGTH_WITH_RESET
+    }
+
+    fn reset_queue(&self, queue: u16) -> Result<(), Error> {
+        let _selected = self.select(queue);
+        self.common.write16(common::QUEUE_RESET, 1);
+        let deadline = Instant::now() + RESET_LIMIT;
+        loop {
+            // Section 4.1.4.3.2: done when both read 0.
+            match (self.common.read16(common::QUEUE_RESET), self.common.read16(common::QUEUE_ENABLE)) {
+                (0, 0) => return Ok(()),
+                (u16::MAX, u16::MAX) => return Err(Error::Gone { device: self.device() }),
+                _ if Instant::now() > deadline => {
+                    return Err(Error::Timeout {
+                        device: self.device(),
+                        what: "reset a queue",
+                        milliseconds: RESET_LIMIT.as_millis() as u64,
+                    });
+                }
+                _ => std::thread::sleep(Duration::from_micros(100)),
+            }
+        }
+    }
+
+    fn vectors(&self) -> u16 {
+        self.function.msix_vectors()
+    }
+
+    fn connect_interrupts(&self, counters: &[Arc<OwnedFd>], changes: Option<u16>) -> Result<(), Error> {
         self.function.set_msix(counters)?;
-        // The link's interrupt shares vector 0 with nothing: it is not used, since `check` looks at the link.
-        self.check_vector(common::CONFIG_MSIX_VECTOR, None)
+        self.check_vector(common::CONFIG_MSIX_VECTOR, changes)
     }
 
     fn configuration_length(&self) -> u64 {

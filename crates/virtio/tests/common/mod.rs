@@ -1,6 +1,8 @@
 //! A port on the model that is stepped by hand, and what tests do with it.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod internet;
+
 use ringway_dma::AddressSpace;
 use ringway_model::virtio::{Features, Handle, Options, VirtioNet};
 use ringway_packet::{Batch, Pool, PoolOptions};

@@ -61,7 +61,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const TRANSFER: u64 = 20_000_000;
 
 /// The kernel's driver has the cards first, as on any machine.
-fn bind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
+pub(super) fn bind(machine: &mut Machine, addresses: &[&str]) -> Result<()> {
     machine.check_within("modprobe ixgbe", LIMIT)?;
     for address in addresses {
         machine.check_within(&format!("await 60 has_interface {address}"), LIMIT * 3)?;

@@ -12,6 +12,7 @@ mod flows;
 mod flows_tshark;
 mod forward;
 mod generate;
+mod interrupts;
 mod ixgbe_driver;
 mod ixgbe_model;
 mod persist;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Case> {
         flows::CASES,
         ixgbe_model::CASES,
         ixgbe_driver::CASES,
+        interrupts::CASES,
         restart::CASES,
         ports::CASES,
         binding::CASES,

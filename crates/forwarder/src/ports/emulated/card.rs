@@ -8,6 +8,9 @@ use ringway_model::virtio::{self, VirtioNet};
 use ringway_model::wire::Wire;
 use ringway_pci::Backend;
 
+/// What an emulated virtio device offers.
+const QUEUE_PAIRS: u16 = 8;
+
 /// Which device an emulated port is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -82,7 +85,13 @@ pub(super) fn make(
             Made { backend, device: Box::new(handle), card: Card { name, wire, device } }
         }
         Kind::VirtioNet => {
-            let options = virtio::Options { name: name.clone(), mac, polls: true, ..Default::default() };
+            let options = virtio::Options {
+                name: name.clone(),
+                mac,
+                polls: true,
+                queue_pairs: QUEUE_PAIRS,
+                ..Default::default()
+            };
             let (backend, mut handle) = VirtioNet::create(space, options);
             handle.attach(plug);
             let device = Monitor::Virtio(handle.monitor(), handle.faults());

@@ -103,7 +103,8 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
     let emulation = Emulation { groups, cards, rate: *rate, settled: false, stands_still: false };
     let opened = functions
         .into_iter()
-        .map(|function| drivers::open(function, &pool, &options.port))
+        .enumerate()
+        .map(|(index, function)| drivers::open(function, &pool, &options.of_port(index)))
         .collect::<Result<_, _>>()?;
     Ok(OpenPorts { opened, emulation: Some(emulation), pool })
 }
@@ -233,6 +234,7 @@ mod tests {
     fn open_two(kinds: &[Kind]) -> OpenPorts {
         let options = OpenOptions {
             port: PortOptions::default(),
+            offloads: Vec::new(),
             buffers: 4096,
             buffer_size: BufferSize::default(),
             emulation: EmulationOptions { kinds: kinds.to_vec(), ..EmulationOptions::default() },
@@ -275,6 +277,32 @@ mod tests {
         let limits = Limits { duration: None, interval: Duration::from_millis(1) };
         let session = Session::new(workers, controls, vec![1, 0], receiver);
         session.run(limits, &mut At(|forwarded| at_sample(forwarded, &events)))
+    }
+
+    /// Two lines, since processors fetch them in pairs.
+    const LINES: usize = 128;
+
+    #[test]
+    fn what_one_worker_writes_shares_no_cache_line_with_what_another_uses() {
+        assert!(align_of::<Direction>() >= LINES);
+        assert!(align_of::<crate::engine::TaskCounters>() >= LINES);
+        assert!(align_of::<ringway_port::ReceiveCounters>() >= LINES);
+        assert!(align_of::<ringway_port::TransmitCounters>() >= LINES);
+        for kind in [Kind::Ixgbe(Personality::Fibre82599), Kind::VirtioNet] {
+            let options = OpenOptions {
+                port: PortOptions { receive_queues: 2, transmit_queues: 2, ..PortOptions::default() },
+                offloads: Vec::new(),
+                buffers: 4096,
+                buffer_size: BufferSize::default(),
+                emulation: EmulationOptions { kinds: vec![kind], ..EmulationOptions::default() },
+            };
+            let OpenPorts { opened, .. } = open(&[0], &options).unwrap();
+            for port in &opened {
+                assert_eq!((port.receive.len(), port.transmit.len()), (2, 2));
+                assert!(port.receive.iter().all(|queue| align_of_val(&**queue) >= LINES), "{kind:?}");
+                assert!(port.transmit.iter().all(|queue| align_of_val(&**queue) >= LINES), "{kind:?}");
+            }
+        }
     }
 
     #[test]
