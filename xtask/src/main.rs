@@ -4,6 +4,7 @@ mod cache;
 mod checks;
 mod debian;
 mod lab;
+mod man;
 mod ovs;
 mod tool;
 
@@ -34,6 +35,8 @@ enum Command {
     Safety(checks::safety::SafetyArgs),
     /// Compares the flow parser with Open vSwitch's own, and runs Open vSwitch with ours
     Ovs(ovs::OvsArgs),
+    /// Writes the manual pages of `ringway`
+    Man(man::ManArgs),
     #[command(flatten)]
     Binding(binding::Command),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::LabInside(arguments) => lab::run_inside(&arguments),
         Command::Safety(arguments) => checks::safety::run(&arguments),
         Command::Ovs(arguments) => ovs::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         Command::Binding(command) => {
             Ok(command.run(&binding::Context::new("cargo xtask", binding::Elevation::Sudo)))
         }

@@ -11,6 +11,7 @@
 //! | [`ports`] | from a port's name to an open port: driver, address space, packet pool |
 //! | [`commands`] | a module each: `forward`, `generate`, `receive`, `capture`, `replay`, `echo`, `flows`, `ports`, `model` |
 //! | [`binding`] | `bind`, `unbind`, `status` and `doctor` |
+//! | [`matching`] | which packets are meant, in Open vSwitch's syntax |
 //! | [`cli`], [`output`], [`machine`] | arguments; lines, tables, JSON; processors, NUMA nodes, signals |
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod commands;
 pub mod engine;
 mod error;
 pub mod machine;
+pub mod matching;
 pub mod output;
 mod port_name;
 pub mod ports;

@@ -100,6 +100,33 @@ fn a_snap_length_keeps_beginnings_and_full_files_are_followed_by_others() {
 }
 
 #[test]
+fn a_match_decides_what_is_written_and_the_limit_counts_what_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("match.pcapng");
+    let file = path.to_str().unwrap();
+    let capture = |matching: &str, end: &str| {
+        ringway(&["capture", "emulated:0", "-w", file, "--json", "--match", matching, end])
+    };
+    let output = capture("udp,tp_dst=9,nw_src=198.18.0.0/15", "--packets=1000");
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let summary = json(&output);
+    assert!(number(&summary, "written_packets") >= 1000);
+    assert_eq!(number(&summary, "left_out"), 0);
+    assert!(errors(&output).contains("capturing udp,tp_dst=9,nw_src=198.18.0.0/15 on emulated:0"));
+    let output = capture("tcp", "--duration=300ms");
+    let summary = json(&output);
+    assert!(number(&summary, "received_packets") > 0);
+    assert_eq!(number(&summary, "left_out"), number(&summary, "received_packets"));
+    assert_eq!(lengths(&path), []);
+    for (matching, part) in [("in_port=1", "a capture is of one port"), ("tp_dst=80", "write tcp,tp_dst=80")]
+    {
+        let output = capture(matching, "--packets=1");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(errors(&output).contains(part), "{}", errors(&output));
+    }
+}
+
+#[test]
 fn a_disk_that_is_full_is_told_of_and_counted_and_stops_nothing() {
     // The first blocks fit into the system's own buffer of this file, which takes nothing.
     let output = ringway(&["capture", "emulated:0", "--write=/dev/full", "--duration=1"]);

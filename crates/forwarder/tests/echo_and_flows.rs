@@ -139,6 +139,49 @@ fn flows_of_a_capture_file_are_counted_with_their_time() {
 }
 
 #[test]
+fn a_match_leaves_out_what_is_not_meant_and_faults_keep_their_place_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wire.pcap");
+    write(&path, &frames(), 65_535);
+    let file = path.to_str().unwrap();
+    for (matching, packets, first) in [
+        ("udp", 3, None),
+        ("tcp6", 1, None),
+        ("arp", 1, None),
+        ("dl_type=0x0800", 4, Some(6)),
+        ("in_port=1", 6, Some(6)),
+    ] {
+        let output = run(&["flows", file, "--json", "--match", matching]);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        let summary = json(&output);
+        assert_eq!(
+            (number(&summary, "packets"), number(&summary, "left_out")),
+            (packets, 6 - packets),
+            "{matching}"
+        );
+        assert_eq!(sum(&summary["protocols"], "packets"), packets);
+        assert_eq!(summary["malformed"][0]["first_packet"].as_u64(), first, "{matching}");
+    }
+    let output = run(&["flows", file, "--json", "--match", "udp", "--packets", "2"]);
+    assert_eq!((number(&json(&output), "packets"), number(&json(&output), "left_out")), (2, 1));
+    assert!(text(&run(&["flows", file, "--match", "in_port=2"])).contains("6 more packets were left out"));
+    let output = run(&[
+        "flows",
+        "emulated:0",
+        "emulated:1",
+        "--match",
+        "udp,in_port=2",
+        "--packets",
+        "1000",
+        "--json",
+    ]);
+    assert_eq!(number(&json(&output), "packets"), 1000, "{}", errors(&output));
+    let output = run(&["flows", file, "--match", "tp_dst=53"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("write tcp,tp_dst=53"), "{}", errors(&output));
+}
+
+#[test]
 fn what_is_no_source_is_a_usage_error_and_a_damaged_file_is_reported_up_to_there() {
     let output = run(&["flows", "no-such-file.pcap"]);
     assert_eq!(output.status.code(), Some(2));

@@ -201,6 +201,18 @@ impl Machine {
         Ok(answer.output)
     }
 
+    /// What the run was given.
+    pub fn plan(&self) -> &Plan {
+        &self.origin.plan
+    }
+
+    /// A file of the guest's, byte for byte.
+    pub fn read_file(&mut self, path: &str, limit: Duration) -> Result<Vec<u8>> {
+        let text = self.check_within(&format!("od -An -v -tx1 {path}"), limit)?;
+        let byte = |word: &str| u8::from_str_radix(word, 16).with_context(|| format!("no byte: {word:?}"));
+        text.split_whitespace().map(byte).collect()
+    }
+
     /// The wire at that place.
     pub fn wire(&self, index: usize) -> Result<&Wire> {
         self.wires.get(index).ok_or_else(|| anyhow!("the guest has no wire {index}"))

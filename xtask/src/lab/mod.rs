@@ -6,6 +6,7 @@
 //! the cases (`cases`). docs/lab.md tells how to use it and how to add a case.
 
 mod accelerator;
+mod analysis;
 mod archive;
 mod cards;
 mod cases;
@@ -21,6 +22,7 @@ mod packet_socket;
 mod plan;
 mod programs;
 mod run;
+mod tcpdump;
 mod traffic;
 mod userland;
 mod wire;
@@ -62,6 +64,9 @@ pub struct InsideArgs {
 pub fn run(arguments: &LabArgs) -> Result<ExitCode> {
     let all = cases::all();
     if arguments.list {
+        for case in cases::ON_HOST {
+            println!("{:<27} {:<9} {}", case.name, "host", case.shows);
+        }
         for case in &all {
             let waits = if case.waits() { " (waits: not run unless named)" } else { "" };
             println!("{:<27} {:<9} {}{waits}", case.name, case.configuration.to_string(), case.shows);
@@ -88,6 +93,8 @@ pub fn run(arguments: &LabArgs) -> Result<ExitCode> {
         userland,
         busybox: fetched.busybox,
         program,
+        analysers: fetched.analysers,
+        captures: fetched.captures,
         accelerator: None,
         accelerator_record: cache.path("accelerator.json"),
         logs: logs.clone(),
@@ -112,7 +119,8 @@ fn chosen(all: &[cases::Case], wanted: &[String]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for pattern in wanted {
         let before = names.len();
-        names.extend(all.iter().map(|case| case.name).filter(|name| match pattern.strip_suffix('*') {
+        let both = cases::ON_HOST.iter().map(|case| case.name).chain(all.iter().map(|case| case.name));
+        names.extend(both.filter(|name| match pattern.strip_suffix('*') {
             Some(start) => name.starts_with(start),
             None => name == pattern,
         }));
@@ -121,6 +129,7 @@ fn chosen(all: &[cases::Case], wanted: &[String]) -> Result<Vec<String>> {
         }
     }
     if wanted.is_empty() {
+        names.extend(cases::ON_HOST.iter().map(|case| case.name));
         names.extend(all.iter().filter(|case| !case.waits()).map(|case| case.name));
     }
     Ok(names.into_iter().map(str::to_owned).collect())

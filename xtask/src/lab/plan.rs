@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::accelerator::Accelerator;
-use super::fetch::{Kernel, Qemu};
+use super::fetch::{Analysers, Kernel, Qemu};
 
 /// Everything a guest needs, as paths.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub struct Plan {
     pub accelerator_record: PathBuf,
     /// The program under test, as it is in the guest: it runs outside too, linked statically.
     pub program: PathBuf,
+    /// What others see in traffic and in capture files.
+    pub analysers: Analysers,
+    /// The folder below which there are others' capture files.
+    pub captures: PathBuf,
     /// Where consoles and logs go.
     pub logs: PathBuf,
     /// The cases to run.

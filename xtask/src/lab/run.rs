@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 
 use super::accelerator::{self, Accelerator};
-use super::cases::{self, Case};
+use super::cases::{self, Case, HostCase};
 use super::configuration::Configuration;
 use super::machine::Machine;
 use super::plan::Plan;
@@ -18,15 +18,20 @@ const MARK: &str = "ringway-lab: case ";
 
 /// Runs the plan's cases and returns whether all passed.
 pub fn all(plan: &Plan) -> Result<bool> {
-    let accelerator = match plan.accelerator {
-        Some(accelerator) => accelerator,
-        None => accelerator::settle(plan)?,
-    };
+    let mut tally = Tally::default();
+    let chosen = |name: &str| plan.cases.iter().any(|wanted| wanted == name);
+    for case in cases::ON_HOST.iter().filter(|case| chosen(case.name)) {
+        run_on_host(plan, case, &mut tally);
+    }
     let mut by_configuration: BTreeMap<Configuration, Vec<Case>> = BTreeMap::new();
-    for case in cases::all().into_iter().filter(|case| plan.cases.iter().any(|name| name == case.name)) {
+    for case in cases::all().into_iter().filter(|case| chosen(case.name)) {
         by_configuration.entry(case.configuration).or_default().push(case);
     }
-    let mut tally = Tally::default();
+    let accelerator = match plan.accelerator {
+        Some(accelerator) => accelerator,
+        None if by_configuration.is_empty() => Accelerator::Tcg,
+        None => accelerator::settle(plan)?,
+    };
     for (configuration, cases) in by_configuration {
         run_configuration(plan, accelerator, configuration, &cases, &mut tally);
     }
@@ -38,6 +43,22 @@ pub fn all(plan: &Plan) -> Result<bool> {
 struct Tally {
     passed: u32,
     failed: u32,
+}
+
+fn run_on_host(plan: &Plan, case: &HostCase, tally: &mut Tally) {
+    let start = Instant::now();
+    let outcome = caught(|| (case.run)(plan));
+    let time = tool::seconds(start.elapsed());
+    match outcome {
+        Ok(()) => {
+            tally.passed += 1;
+            println!("ok    {} ({time})", case.name);
+        }
+        Err(error) => {
+            tally.failed += 1;
+            println!("FAIL  {} ({time})\n      {error:#}", case.name);
+        }
+    }
 }
 
 fn run_configuration(
@@ -103,8 +124,11 @@ fn begin(case: &Case, machine: &mut Machine) -> Result<()> {
 
 /// A case that panics has failed; the others go on.
 fn guarded(case: &Case, machine: &mut Machine) -> Result<()> {
-    let run = std::panic::AssertUnwindSafe(|| (case.run)(machine));
-    match std::panic::catch_unwind(run) {
+    caught(|| (case.run)(machine))
+}
+
+fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(outcome) => outcome,
         Err(_) => Err(anyhow!("the case itself panicked")),
     }

@@ -3,6 +3,7 @@
 use super::RunOptions;
 use super::values::{self, RateArgument};
 use crate::PortName;
+use crate::matching::Match;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ pub(super) const CAPTURE_EXAMPLES: &str = "\
 Examples:
   ringway capture 0000:03:00.0 --write web.pcapng --duration 60
   ringway capture 03:00.0 --write web.pcapng --rotate-size 1GB --rotate-time 1h --snap-length 128
+  ringway capture 03:00.0 --write web.pcapng --match tcp,tp_dst=80,nw_src=10.0.0.0/8
   ringway capture emulated:0 --write test.pcapng --packets 1000
 
 tcpdump, tshark and Wireshark read the files, and so do `ringway replay` and `ringway flows`.";
@@ -31,6 +33,9 @@ pub struct CaptureOptions {
     /// The capture file (pcapng); one that exists is overwritten
     #[arg(short, long, value_name = "FILE")]
     pub write: PathBuf,
+    /// Only the packets that have all of these fields, as ovs-ofctl(8) writes them: tcp,tp_dst=80,nw_src=10.0.0.0/8
+    #[arg(long = "match", value_name = "FLOW", value_parser = values::of_one_port)]
+    pub matching: Option<Match>,
     /// The most bytes of each packet that are kept
     #[arg(short, long, value_name = "BYTES", default_value_t = 65_550, value_parser = clap::value_parser!(u32).range(14..=65_550))]
     pub snap_length: u32,

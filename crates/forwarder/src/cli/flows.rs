@@ -1,18 +1,18 @@
 //! The options of `ringway flows`.
 
-use super::values;
-use super::{EmulationArguments, OutputOptions, RingOptions};
+use super::{EmulationArguments, RunOptions, SourceArguments};
 use crate::PortName;
+use crate::matching::Match;
 use clap::{Args, ValueEnum};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   ringway flows 0000:03:00.0 0000:03:00.1 --duration 60
   ringway flows web.pcapng --by bytes --top 50
+  ringway flows web.pcapng --match udp,tp_dst=53
   ringway flows web.pcapng --bidirectional --top 1000000 --json > flows.json
 
 Packets that ports receive are dropped after they were looked at.";
@@ -35,27 +35,23 @@ pub struct FlowsOptions {
     /// How many flows are kept; packets of others are counted as such
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
     pub table: u32,
-    /// Rings and packet memory.
+    /// Only the packets that have all of these fields, as ovs-ofctl(8) writes them: tcp,tp_dst=80,nw_src=10.0.0.0/8.
+    /// in_port is the port's place on the command line, or the interface's in the file, from 1
+    #[arg(long = "match", value_name = "FLOW")]
+    pub matching: Option<Match>,
+    /// What emulated sources make.
     #[command(flatten)]
-    pub rings: RingOptions,
-    /// The most packets that are received at once
-    #[arg(long, value_name = "PACKETS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub batch: u16,
-    /// The processor to run on [default: where the system puts it]
-    #[arg(long, value_name = "NUMBER", value_parser = values::core)]
-    pub core: Option<usize>,
-    /// End after this time: seconds, or with a unit (250ms, 5m)
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub duration: Option<Duration>,
-    /// End after this many packets
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
-    pub packets: Option<u64>,
+    pub source: SourceArguments,
+    /// How it runs, and when it ends.
+    #[command(flatten)]
+    pub run: RunOptions,
+}
+
+impl FlowsOptions {
     /// What emulated ports are.
-    #[command(flatten)]
-    pub emulation: EmulationArguments,
-    /// What is printed, and how.
-    #[command(flatten)]
-    pub output: OutputOptions,
+    pub fn emulation(&self) -> EmulationArguments {
+        EmulationArguments { source: self.source, emulate: self.run.emulate.clone() }
+    }
 }
 
 /// Where packets come from.

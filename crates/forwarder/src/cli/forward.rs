@@ -102,6 +102,17 @@ impl Default for LatencyOptions {
 /// What emulated ports are.
 #[derive(Args, Clone, Debug)]
 pub struct EmulationArguments {
+    /// What their sources make.
+    #[command(flatten)]
+    pub source: SourceArguments,
+    /// What emulated ports are.
+    #[command(flatten)]
+    pub emulate: EmulateArgument,
+}
+
+/// What the sources of emulated ports make.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct SourceArguments {
     /// Packets that each emulated source makes, whether there is room for them or not: 500kpps, 2Mpps, 2.5Gbit/s (on
     /// the wire). What finds no room is lost and counted [default: a source waits for room, and nothing is lost]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
@@ -109,9 +120,6 @@ pub struct EmulationArguments {
     /// Flows that each emulated source makes packets of [default: 1, or 10000 with several queues]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=50_000))]
     pub flows: Option<u16>,
-    /// What emulated ports are.
-    #[command(flatten)]
-    pub emulate: EmulateArgument,
 }
 
 /// What emulated ports are.
@@ -125,13 +133,14 @@ pub struct EmulateArgument {
 impl EmulationArguments {
     /// The option that was given, if one was.
     pub fn given(&self) -> Option<&'static str> {
-        self.rate.map(|_| "--rate").or(self.flows.map(|_| "--flows")).or(self.emulate.given())
+        let Self { source: SourceArguments { rate, flows }, emulate } = self;
+        rate.map(|_| "--rate").or(flows.map(|_| "--flows")).or(emulate.given())
     }
 }
 
 impl From<EmulateArgument> for EmulationArguments {
     fn from(emulate: EmulateArgument) -> Self {
-        Self { rate: None, flows: None, emulate }
+        Self { source: SourceArguments::default(), emulate }
     }
 }
 
@@ -176,6 +185,12 @@ pub struct OutputOptions {
     /// Print the summary as one JSON object on standard output; the rest goes to standard error
     #[arg(long)]
     pub json: bool,
+    /// Print the summary as CSV on standard output: a line a port, or a flow; the rest goes to standard error
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Print lines also on a terminal, instead of a live view
+    #[arg(long)]
+    pub plain: bool,
     /// Also say what memory is locked, in which pages and mappings, and when the first packet came
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,

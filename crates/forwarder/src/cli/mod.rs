@@ -18,7 +18,7 @@ pub use flows::{By, FlowsOptions, Source};
 pub(crate) use forward::{BATCH, RING_SIZE};
 pub use forward::{
     DemonstrationOptions, EmulateArgument, EmulationArguments, ForwardOptions, LatencyOptions, OutputOptions,
-    Retouch, RingOptions, WhenFullArgument,
+    Retouch, RingOptions, SourceArguments, WhenFullArgument,
 };
 pub use queues::QueueOptions;
 pub use run::RunOptions;
@@ -104,6 +104,9 @@ pub enum Command {
     /// Emulate a network card for virtual machines
     #[command(subcommand, after_help = crate::commands::model::EXAMPLES)]
     Model(crate::commands::model::ModelCommand),
+    /// Print what makes a shell complete commands and options
+    #[command(after_help = crate::commands::completions::EXAMPLES)]
+    Completions(crate::commands::completions::CompletionsOptions),
     /// Binding, and what the machine has.
     #[command(flatten)]
     Binding(crate::binding::Command),
@@ -147,13 +150,23 @@ mod tests {
     fn the_definition_is_consistent_and_every_help_text_has_an_example() {
         let mut command = command();
         command.clone().debug_assert();
-        assert!(command.render_help().to_string().contains("ringway forward "));
-        for command in command.get_subcommands_mut() {
-            let help = command.render_long_help().to_string();
-            let example = format!("ringway {}", command.get_name());
-            let after = help.split_once("Example").map(|(_, after)| after).unwrap_or_default();
-            assert!(after.contains(&example), "{help}");
+        command.build();
+        let mut seen = Vec::new();
+        each_has_an_example(&mut command, &mut seen);
+        for name in ["ringway", "ringway flows", "ringway completions", "ringway model serve", "ringway bind"]
+        {
+            assert!(seen.iter().any(|seen| seen == name), "{name} in {seen:?}");
         }
+    }
+
+    /// A command's own, by its name, and those of the commands below it.
+    fn each_has_an_example(command: &mut clap::Command, seen: &mut Vec<String>) {
+        let help = command.render_long_help().to_string();
+        let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
+        let after = help.split_once("Example").map(|(_, after)| after).unwrap_or_default();
+        assert!(after.contains(&name), "{name} in {help}");
+        seen.push(name);
+        command.get_subcommands_mut().for_each(|below| each_has_an_example(below, seen));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Values on the command line that need a closer look.
 
 use crate::engine::Moderation;
+use crate::matching::{Match, ParseMatchError};
 use crate::output::rates;
 use crate::ports::Kind;
 use clap::ValueEnum;
@@ -162,6 +163,12 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 pub(super) fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse::<f64>().ok().filter(|speed| speed.is_finite() && *speed > 0.0);
     speed.ok_or_else(|| "write how many times as fast: 0.5, 1, 10".to_owned())
+}
+
+/// Which packets of one port are meant.
+pub(super) fn of_one_port(text: &str) -> Result<Match, ParseMatchError> {
+    let found: Match = text.parse()?;
+    if found.asks_for_port() { Err(ParseMatchError::OnePort) } else { Ok(found) }
 }
 
 /// Lengths of packets with FCS, as they are named.

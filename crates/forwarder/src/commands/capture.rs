@@ -2,10 +2,13 @@
 
 use super::lines::Lines;
 use super::one_port::OnePort;
-use super::{print, print_json, running};
+use super::{print_summary, running};
 use crate::Error;
 use crate::cli::CaptureOptions;
 use crate::engine::{Outcome, Reception, Sample, StoppedBy};
+use crate::output::Say;
+use crate::output::csv::Rows;
+use crate::output::live::Live;
 use crate::output::rates::grouped;
 use crate::tasks::capturing::{Captured, Capturing};
 use ringway_port::Information;
@@ -27,6 +30,8 @@ struct Summary {
     files: u64,
     /// Packets that the disk was too slow for.
     dropped: u64,
+    /// Packets that --match leaves out.
+    left_out: u64,
     /// Packets that the device had no receive buffer for; null where it doesn't count them.
     missed: Option<u64>,
     seconds: f64,
@@ -44,30 +49,33 @@ pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
     // A file is made only where there is something to capture.
     let rotation = Rotation { bytes: options.rotate_size, time: options.rotate_time };
     let writer = RotatingWriter::create(&options.write, &[&info.name], rotation)?;
-    let (task, mut capture) =
-        Capturing::start(receive, options.run.batch.into(), options.snap_length as usize, writer)
-            .map_err(Error::System)?;
+    let (task, mut capture) = Capturing::start(
+        receive,
+        options.run.batch.into(),
+        options.snap_length as usize,
+        options.matching.clone(),
+        writer,
+    )
+    .map_err(Error::System)?;
     console.note("times are those of this machine's clock when packets were received: the port stamps none");
     console.note(format_args!(
-        "capturing on {} into {}; {}",
+        "capturing {}on {} into {}; {}",
+        options.matching.as_ref().map(|matching| format!("{matching} ")).unwrap_or_default(),
         options.port,
         options.write.display(),
         running::how_to_end(options.run.duration, options.run.packets, "captured")
     ));
     let mut failure = None;
+    let live = port.live("capture on", None);
     let outcome = port.run(Box::new(task), true, |up| {
-        let since = up.up;
-        let (capture, failure) = (&capture, &mut failure);
-        Lines::of(up, move |sample: &Sample| {
-            let Captured { written, dropped, files, .. } = capture.read();
-            let clock = running::clock(sample.at.saturating_duration_since(since), options.run.duration);
-            console.note(format_args!(
-                "{clock}  written {}  dropped {}  files {files}",
-                grouped(written),
-                grouped(dropped)
-            ));
+        let (capture, failure, filters) = (&capture, &mut failure, options.matching.is_some());
+        Lines::of(up, live, move |sample: &Sample, live: &mut Live| {
+            let Captured { written, dropped, left_out, files, .. } = capture.read();
+            let left_out = if filters { format!("  left out {}", grouped(left_out)) } else { String::new() };
+            let (written, dropped) = (grouped(written), grouped(dropped));
+            live.tell(sample, &format!("written {written}  dropped {dropped}{left_out}  files {files}"));
             if let Some(error) = capture.failure() {
-                console.warn(format_args!("{error}; what comes from now on is counted as dropped"));
+                live.warn(format_args!("{error}; what comes from now on is counted as dropped"));
                 *failure = Some(error);
             }
         })
@@ -77,20 +85,13 @@ pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
     failure = failure.or(capture.failure());
     port.leave();
     let summary = summary(&outcome, &info, capture.read(), failure.as_ref());
-    if options.run.output.json {
-        print_json(&summary)?;
-    } else {
-        print(&summary.text())?;
-    }
+    print_summary(options.run.output, &summary, Rows::One, Summary::text)?;
     if !outcome.failures.is_empty() {
         return Err(Error::Failed(outcome.failures));
     }
     match failure {
         Some(error) => Err(error.into()),
-        None if summary.dropped > 0 || summary.missed.is_some_and(|missed| missed > 0) => {
-            Ok(ExitCode::from(super::LOST))
-        }
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(super::status(summary.is_lossless())),
     }
 }
 
@@ -112,6 +113,7 @@ fn summary(
         written_bytes: captured.bytes,
         files: captured.files,
         dropped: captured.dropped,
+        left_out: captured.left_out,
         missed: port.and_then(|port| port.statistics.missed),
         seconds: outcome.seconds,
         stopped_by: outcome.stopped_by,
@@ -120,9 +122,18 @@ fn summary(
 }
 
 impl Summary {
+    /// Whether all that came is in the files, or was left out as asked.
+    fn is_lossless(&self) -> bool {
+        self.dropped == 0 && self.missed.unwrap_or_default() == 0
+    }
+
     fn text(&self) -> String {
+        let left_out = match self.left_out {
+            0 => String::new(),
+            packets => format!(", left out by --match {}", grouped(packets)),
+        };
         format!(
-            "{}: received {} packets in {:.2} s, written {} ({} bytes) into {} file{}; dropped {}, missed by the card {}; ended by {}\n",
+            "{}: received {} packets in {:.2} s, written {} ({} bytes) into {} file{}{left_out}; dropped {}, missed by the card {}; ended by {}\n",
             self.port,
             grouped(self.received_packets),
             self.seconds,

@@ -1,12 +1,14 @@
 //! `ringway echo`: a port that answers pings.
 
 use super::lines::Lines;
-use super::{needs, print, print_json, running};
+use super::{needs, print_summary, running};
 use crate::Error;
 use crate::cli::EchoOptions;
 use crate::engine::{Failure, Limits, Options, Reception, Sample, Session, StoppedBy, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
+use crate::output::csv::Rows;
+use crate::output::live::{Goal, Live};
 use crate::output::rates::grouped;
 use crate::output::summary::{PortSummary, Summary};
 use crate::output::table::Table;
@@ -19,9 +21,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Instant;
-
-/// The exit status for answers that were lost.
-const LOST: u8 = 3;
 
 /// What those should know who ask an emulated port.
 const EMULATED: &str = "\
@@ -76,21 +75,22 @@ pub fn run(options: &EchoOptions) -> Result<ExitCode, Error> {
     ));
     let up = Instant::now();
     let mut before = EchoCounts::default();
+    let goal = Goal { duration: options.duration, ..Goal::default() };
     let mut watch = Lines {
-        console,
+        live: Live::new(console, format!("ringway echo on {}", options.port), goal),
         program,
         up,
         first_seen: false,
         emulation: emulation.as_mut(),
-        line: |sample: &Sample| {
+        line: |sample: &Sample, live: &mut Live| {
             let now = counts.read();
-            let clock = running::clock(sample.at.saturating_duration_since(up), options.duration);
-            console.note(format_args!("{clock}  {}  {}", options.port, line(&now.since(&before))));
+            live.tell(sample, &format!("{}  {}", options.port, line(&now.since(&before))));
             before = now;
         },
     };
     let limits = Limits { duration: options.duration, interval: options.output.interval };
     let outcome = Session::new(workers, ports, vec![0], receiver).run(limits, &mut watch);
+    drop(watch);
     let summary = EchoSummary {
         ports: Summary::new(&outcome, &information, None).ports,
         addresses,
@@ -204,13 +204,9 @@ fn conclude(options: &EchoOptions, summary: &EchoSummary, failures: Vec<Failure>
             "{claimed} frames came from another station that has an address of this one: choose another --address"
         ));
     }
-    if options.output.json {
-        print_json(summary)?;
-    } else {
-        print(&summary.text())?;
-    }
+    print_summary(options.output, summary, Rows::Each("ports"), EchoSummary::text)?;
     if !failures.is_empty() {
         return Err(Error::Failed(failures));
     }
-    Ok(if summary.lost() == 0 { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
+    Ok(super::status(summary.lost() == 0))
 }

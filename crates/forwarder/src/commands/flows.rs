@@ -1,12 +1,15 @@
 //! `ringway flows`: who talks to whom on live ports, or in a capture file.
 
 use super::lines::Lines;
-use super::{needs, print, print_json, running};
+use super::{needs, print_summary, running};
 use crate::cli::{FlowsOptions, Source};
 use crate::engine::{Event, Limits, Options, Reception, Sample, Session, StoppedBy, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
+use crate::output::csv::Rows;
 use crate::output::flows::{FlowsSummary, Run};
+use crate::output::live::{Goal, Live, clock};
+use crate::output::progress;
 use crate::output::rates::{grouped, size};
 use crate::output::summary::Summary;
 use crate::ports::{self, OpenPorts, Wiring};
@@ -20,8 +23,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-/// The exit status for packets that never got here.
-const LOST: u8 = 3;
 /// Frames of a file between two looks at the clock and at signals.
 const STEP: u64 = 1024;
 /// What a frame takes in a file beyond its bytes, at least: pcap's record header.
@@ -33,13 +34,13 @@ const RECORD: u64 = 16;
 /// When a port or the file can't be opened, or fails on the way; what was seen until then is printed.
 pub fn run(options: &FlowsOptions) -> Result<ExitCode, Error> {
     let program = Instant::now();
-    let console = Console::new(options.output);
-    options.core.map_or(Ok(()), cpu::check)?;
+    let console = Console::new(options.run.output);
+    options.run.core.map_or(Ok(()), cpu::check)?;
     let input = Input::of(&options.sources)?;
     let table = FlowTable::new(options.table, options.bidirectional)?;
     let memory = size(table.memory());
     console.note(format_args!("flow table: up to {} flows in {memory}", grouped(options.table.into())));
-    let observer = Observer::new(table);
+    let observer = Observer::new(table).of(options.matching.clone());
 
     // From here on a signal ends the run in order.
     let (events, receiver) = channel();
@@ -50,16 +51,11 @@ pub fn run(options: &FlowsOptions) -> Result<ExitCode, Error> {
     };
     let summary = observer.map(|observer| FlowsSummary::new(run, &observer, options.top, options.by));
     if let Some(summary) = &summary {
-        if options.output.json {
-            print_json(summary)?;
-        } else {
-            print(&summary.text())?;
-        }
+        print_summary(options.run.output, summary, Rows::Only("top"), FlowsSummary::text)?;
     }
     match (error, summary) {
         (Some(error), _) => Err(error),
-        (None, Some(summary)) if summary.lost() > 0 => Ok(ExitCode::from(LOST)),
-        _ => Ok(ExitCode::SUCCESS),
+        (None, summary) => Ok(super::status(summary.is_none_or(|summary| summary.lost() == 0))),
     }
 }
 
@@ -96,17 +92,18 @@ fn of_ports(
     events: Sender<Event>,
     receiver: Receiver<Event>,
 ) -> Result<Ended, Error> {
-    let buffers = needs::buffers(names.len(), &options.rings, options.batch)?;
-    let open = running::open_options(names, &options.rings, buffers, &options.emulation, Wiring::Sources)?;
+    let buffers = needs::buffers(names.len(), &options.run.rings, options.run.batch)?;
+    let open =
+        running::open_options(names, &options.run.rings, buffers, &options.emulation(), Wiring::Sources)?;
     let OpenPorts { opened, mut emulation, pool } = ports::open(names, &open)?;
     running::say_memory(console, &pool);
     let (ports, queues) = running::activate(console, opened, Reception::Everything)?;
     let information: Vec<Information> = ports.iter().map(|port| port.information().clone()).collect();
-    let cores: Vec<usize> = options.core.into_iter().collect();
+    let cores: Vec<usize> = options.run.core.into_iter().collect();
     running::warn_of_nodes(console, &information, &cores);
 
     let (results, seen) = channel();
-    let task = Watching::new(queues, observer, options.batch.into(), options.packets, results);
+    let task = Watching::new(queues, observer, options.run.batch.into(), options.run.packets, results);
     let progress = Arc::clone(task.progress());
     let engine = Options { cores, ..Options::default() };
     let workers = Workers::start(vec![vec![Box::new(task)]], &engine, &events).map_err(Error::System)?;
@@ -117,31 +114,34 @@ fn of_ports(
     console.note(format_args!(
         "watching {}; {}",
         sources.join(", "),
-        running::how_to_end(options.duration, options.packets, "seen")
+        running::how_to_end(options.run.duration, options.run.packets, "seen")
     ));
     let up = Instant::now();
     let (mut before, mut at) = (0, up);
+    let goal = Goal { duration: options.run.duration, packets: options.run.packets, share: None };
     let mut watch = Lines {
-        console,
+        live: Live::new(console, format!("ringway flows on {}", sources.join(", ")), goal),
         program,
         up,
         first_seen: false,
         emulation: emulation.as_mut(),
-        line: |sample: &Sample| {
+        line: |sample: &Sample, live: &mut Live| {
             let [packets, flows, unlisted, malformed] = progress.read();
             let time = sample.at.saturating_duration_since(at).as_secs_f64().max(1e-9);
             let mpps = packets.saturating_sub(before) as f64 / time / 1e6;
             (before, at) = (packets, sample.at);
-            let clock = running::clock(sample.at.saturating_duration_since(up), options.duration);
-            console.note(format_args!(
-                "{clock}  {mpps:7.3} Mpps  packets {}  flows {}  not in the table {unlisted}  malformed {malformed}",
-                grouped(packets),
-                grouped(flows),
-            ));
+            let (packets, flows) = (grouped(packets), grouped(flows));
+            live.tell(
+                sample,
+                &format!(
+                    "{mpps:7.3} Mpps  packets {packets}  flows {flows}  not in the table {unlisted}  malformed {malformed}"
+                ),
+            );
         },
     };
-    let limits = Limits { duration: options.duration, interval: options.output.interval };
+    let limits = Limits { duration: options.run.duration, interval: options.run.output.interval };
     let outcome = Session::new(workers, ports, vec![0], receiver).run(limits, &mut watch);
+    drop(watch);
     let run = Run {
         sources,
         ports: Summary::new(&outcome, &information, None).ports,
@@ -162,16 +162,16 @@ fn of_file(
     mut observer: Observer,
     events: &Receiver<Event>,
 ) -> Result<Ended, Error> {
-    if let Some(option) = options.emulation.given() {
+    if let Some(option) = options.emulation().given() {
         return Err(Error::OnlyPorts { option, file: path.to_owned() });
     }
     let mut reader = Reader::open(path)?;
     let all = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let started = Instant::now();
-    let mut next_line = started + options.output.interval.max(Duration::from_millis(10));
+    let mut next_line = started + options.run.output.interval.max(Duration::from_millis(10));
     let (mut frames, mut read) = (0u64, 0u64);
     let (stopped_by, error) = loop {
-        if options.packets.is_some_and(|limit| frames >= limit) {
+        if options.run.packets.is_some_and(|limit| observer.seen.all.packets >= limit) {
             break (Some(StoppedBy::Packets), None);
         }
         match reader.next_frame() {
@@ -180,6 +180,7 @@ fn of_file(
             Ok(Some(frame)) => {
                 let time = u64::try_from(frame.time.as_nanos()).unwrap_or(u64::MAX);
                 read = read.saturating_add(frame.bytes.len() as u64).saturating_add(RECORD);
+                observer.at_port(frame.interface.saturating_add(1));
                 observer.look(&frame.bytes, frame.length as usize, time);
             }
         }
@@ -191,11 +192,11 @@ fn of_file(
             break (Some(StoppedBy::Signal), None);
         }
         let now = Instant::now();
-        if options.duration.is_some_and(|limit| now.saturating_duration_since(started) >= limit) {
+        if options.run.duration.is_some_and(|limit| now.saturating_duration_since(started) >= limit) {
             break (Some(StoppedBy::Duration), None);
         }
         if now >= next_line {
-            next_line = now + options.output.interval;
+            next_line = now + options.run.output.interval;
             let elapsed = now.saturating_duration_since(started);
             console.note(progress(elapsed, frames, observer.table.flows().len() as u64, read, all));
         }
@@ -212,14 +213,9 @@ fn of_file(
 
 /// How far a file is read, and about how long the rest takes.
 fn progress(elapsed: Duration, frames: u64, flows: u64, read: u64, all: u64) -> String {
-    let clock = running::clock(elapsed, None);
-    let text = format!("{clock}  packets {}  flows {}", grouped(frames), grouped(flows));
-    if read == 0 || read >= all {
-        return text;
-    }
-    let share = read as f64 / all as f64;
-    let left = elapsed.as_secs_f64() * (1.0 / share - 1.0);
-    format!("{text}  {:.0} %, about {left:.0} s left", share * 100.0)
+    let left = progress::share(read, all).and_then(|share| progress::left(elapsed, share));
+    let left = left.map(|left| format!("  {left}")).unwrap_or_default();
+    format!("{}  packets {}  flows {}{left}", clock(elapsed, None), grouped(frames), grouped(flows))
 }
 
 #[cfg(test)]

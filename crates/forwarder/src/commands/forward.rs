@@ -3,7 +3,7 @@
 use super::latency::Ends;
 use super::running::{self, Queues};
 use super::watcher::Watcher;
-use super::{needs, print, print_json};
+use super::{needs, print_summary};
 use crate::cli::{ForwardOptions, PerPort};
 use crate::engine::{
     Active, Direction, Event, Failure, Limits, Options, Reception, Rewrite, Session, Task, WhenFull, Workers,
@@ -11,7 +11,8 @@ use crate::engine::{
 };
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
-use crate::output::live::Live;
+use crate::output::csv::Rows;
+use crate::output::live::{Goal, Live};
 use crate::output::summary::Summary;
 use crate::ports::{self, Emulation, OpenPorts, Wiring};
 use crate::{Error, PortName};
@@ -55,7 +56,7 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     let wiring = if options.latency.latency.is_empty() { Wiring::Sources } else { Wiring::Cables };
     let mut open = running::open_options(&names, &options.rings, buffers, &options.emulation, wiring)?;
     (open.port.receive_queues, open.port.transmit_queues) = (queues, queues);
-    if queues > 1 && options.emulation.flows.is_none() {
+    if queues > 1 && options.emulation.source.flows.is_none() {
         open.emulation.flows = FLOWS_OF_QUEUES;
     }
     open.port.interrupts = options.queues.interrupts;
@@ -129,9 +130,10 @@ impl Run<'_> {
             options.b,
             running::how_to_end(options.duration, options.packets, "forwarded")
         ));
+        let title = format!("ringway forward between {} and {}", options.a, options.b);
+        let goal = Goal { duration: options.duration, packets: options.packets, share: None };
         let mut watcher = Watcher {
-            console,
-            live: Live::new(console, options.duration),
+            live: Live::new(console, title, goal),
             program,
             forwarding,
             first_seen: false,
@@ -161,15 +163,11 @@ fn conclude(
     options: &ForwardOptions,
     (summary, failures): (Summary, Vec<Failure>),
 ) -> Result<ExitCode, Error> {
-    if options.output.json {
-        print_json(&summary)?;
-    } else {
-        print(&summary.text())?;
-    }
+    print_summary(options.output, &summary, Rows::Each("ports"), Summary::text)?;
     if !failures.is_empty() {
         return Err(Error::Failed(failures));
     }
-    Ok(if summary.is_lossless() { ExitCode::SUCCESS } else { ExitCode::from(super::LOST) })
+    Ok(super::status(summary.is_lossless()))
 }
 
 fn check_cores(options: &ForwardOptions) -> Result<(), Error> {
@@ -191,7 +189,9 @@ fn check_cores(options: &ForwardOptions) -> Result<(), Error> {
 fn engine_options(options: &ForwardOptions) -> Options {
     // An emulated source waits for room, so between emulated ports nothing needs to be dropped.
     let usual = match (options.a, options.b) {
-        (PortName::Emulated(_), PortName::Emulated(_)) if options.emulation.rate.is_none() => WhenFull::Wait,
+        (PortName::Emulated(_), PortName::Emulated(_)) if options.emulation.source.rate.is_none() => {
+            WhenFull::Wait
+        }
         _ => WhenFull::Drop,
     };
     Options {

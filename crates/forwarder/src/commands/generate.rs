@@ -1,12 +1,12 @@
 //! `ringway generate`: packets of any shape out of one port.
 
 use super::one_port::OnePort;
+use super::print_summary;
 use super::running;
 use super::watcher::Watcher;
-use super::{print, print_json};
 use crate::cli::{GenerateOptions, Lengths, PacketArguments, RateArgument};
 use crate::engine::{Outcome, Reception, StoppedBy};
-use crate::output::live::Live;
+use crate::output::csv::Rows;
 use crate::output::rates::{self, Rate, grouped};
 use crate::ports::{Arrivals, Emulation};
 use crate::tasks::generating::Generating;
@@ -93,7 +93,7 @@ pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
         how_fast(rate, options.poisson),
         running::how_to_end(options.run.duration, options.run.packets, "sent")
     ));
-    let live = Live::new(console, options.run.duration);
+    let live = port.live("generate on", None);
     let outcome = port.run(Box::new(task), false, |up| Watcher::of(up, live))?;
     drop(receive);
     let arrived = arrived(port.emulation.as_ref(), options.port, &outcome);
@@ -209,20 +209,34 @@ fn summary(outcome: &Outcome, info: &Information, offered: Option<f64>, arrived:
 }
 
 fn conclude(options: &GenerateOptions, summary: Summary, outcome: Outcome) -> Result<ExitCode, Error> {
-    if options.run.output.json {
-        print_json(&summary)?;
-    } else {
+    print_summary(options.run.output, &summary, Rows::One, Summary::text)?;
+    if !outcome.failures.is_empty() {
+        return Err(Error::Failed(outcome.failures));
+    }
+    Ok(super::status(summary.is_lossless()))
+}
+
+impl Summary {
+    /// Whether all that was made was sent, and arrived once, whole and in order as far as that is known.
+    fn is_lossless(&self) -> bool {
+        let arrived = self.arrived.is_none_or(|Arrived { lost, out_of_order, doubled, damaged, .. }| {
+            [lost, out_of_order, doubled, damaged] == [0; 4]
+        });
+        arrived && self.unsent == 0 && self.transmit_errors == 0
+    }
+
+    fn text(&self) -> String {
         let mut text = format!(
             "{}: sent {} packets in {:.2} s: {:.3} Mpps, {:.3} Gbit/s on the wire; not sent {}; ended by {}\n",
-            summary.port,
-            grouped(summary.sent_packets),
-            summary.seconds,
-            summary.mpps,
-            summary.gbits,
-            grouped(summary.unsent.saturating_add(summary.transmit_errors)),
-            summary.stopped_by,
+            self.port,
+            grouped(self.sent_packets),
+            self.seconds,
+            self.mpps,
+            self.gbits,
+            grouped(self.unsent.saturating_add(self.transmit_errors)),
+            self.stopped_by,
         );
-        if let Some(Arrived { received, lost, out_of_order, doubled, damaged, foreign }) = summary.arrived {
+        if let Some(Arrived { received, lost, out_of_order, doubled, damaged, foreign }) = self.arrived {
             text.push_str(&format!(
                 "at the wire's other end: received {}, lost {}, out of order {}, doubled {}, damaged {}, foreign {}\n",
                 grouped(received),
@@ -233,13 +247,42 @@ fn conclude(options: &GenerateOptions, summary: Summary, outcome: Outcome) -> Re
                 grouped(foreign),
             ));
         }
-        print(&text)?;
+        text
     }
-    if !outcome.failures.is_empty() {
-        return Err(Error::Failed(outcome.failures));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_sent_or_did_not_arrive_as_it_was_is_lost() {
+        let whole = Arrived { received: 5, lost: 0, out_of_order: 0, doubled: 0, damaged: 0, foreign: 9 };
+        let summary = |unsent, transmit_errors, arrived| Summary {
+            port: "a".to_owned(),
+            driver: "b",
+            mac: String::new(),
+            sent_packets: 5,
+            sent_bytes: 300,
+            unsent,
+            transmit_errors,
+            seconds: 1.0,
+            mpps: 0.0,
+            gbits: 0.0,
+            offered: None,
+            arrived,
+            stopped_by: StoppedBy::Packets,
+            errors: Vec::new(),
+        };
+        assert!(summary(0, 0, None).is_lossless() && summary(0, 0, Some(whole)).is_lossless());
+        assert!(!summary(1, 0, None).is_lossless() && !summary(0, 1, None).is_lossless());
+        for spoiled in [
+            Arrived { lost: 1, ..whole },
+            Arrived { out_of_order: 1, ..whole },
+            Arrived { doubled: 1, ..whole },
+            Arrived { damaged: 1, ..whole },
+        ] {
+            assert!(!summary(0, 0, Some(spoiled)).is_lossless(), "{spoiled:?}");
+        }
     }
-    let spoiled = summary.arrived.is_some_and(|arrived| {
-        [arrived.lost, arrived.out_of_order, arrived.doubled, arrived.damaged] != [0; 4]
-    });
-    Ok(if spoiled { ExitCode::from(super::LOST) } else { ExitCode::SUCCESS })
 }

@@ -3,16 +3,17 @@
 use super::one_port::Up;
 use super::running;
 use crate::engine::{Failure, Reception, Sample, Watch};
-use crate::output::Console;
+use crate::output::Say;
+use crate::output::live::Live;
 use crate::ports::Emulation;
 use ringway_port::{Error, Link};
 use std::fmt;
 use std::time::Instant;
 
-/// Prints what `line` makes of each sample, and what else happens. What a port still sends to itself at the end is not
+/// Prints what `line` tells of each sample, and what else happens. What a port still sends to itself at the end is not
 /// waited for.
 pub(super) struct Lines<'a, F> {
-    pub(super) console: Console,
+    pub(super) live: Live,
     /// When the program was started.
     pub(super) program: Instant,
     /// When the ports were up.
@@ -22,11 +23,11 @@ pub(super) struct Lines<'a, F> {
     pub(super) line: F,
 }
 
-impl<'a, F: FnMut(&Sample)> Lines<'a, F> {
+impl<'a, F: FnMut(&Sample, &mut Live)> Lines<'a, F> {
     /// Of a run on one port.
-    pub(super) fn of(up: Up<'a>, line: F) -> Self {
-        let Up { console, program, up, emulation } = up;
-        Self { console, program, up, first_seen: false, emulation, line }
+    pub(super) fn of(up: Up<'a>, live: Live, line: F) -> Self {
+        let Up { program, up, emulation } = up;
+        Self { live, program, up, first_seen: false, emulation, line }
     }
 }
 
@@ -36,19 +37,19 @@ impl<F> fmt::Debug for Lines<'_, F> {
     }
 }
 
-impl<F: FnMut(&Sample)> Watch for Lines<'_, F> {
+impl<F: FnMut(&Sample, &mut Live)> Watch for Lines<'_, F> {
     fn first_packet(&mut self, at: Instant) {
         if !std::mem::replace(&mut self.first_seen, true) {
-            running::say_first_packet(self.console, at, self.up, self.program);
+            running::say_first_packet(&mut self.live, at, self.up, self.program);
         }
     }
 
     fn sample(&mut self, sample: &Sample) {
-        (self.line)(sample);
+        (self.line)(sample, &mut self.live);
     }
 
     fn failed(&mut self, failure: &Failure) {
-        self.console.warn(format_args!("{failure}; the ports are given back"));
+        self.live.warn(format_args!("{failure}; the ports are given back"));
     }
 
     fn quieten(&mut self) {
@@ -58,10 +59,10 @@ impl<F: FnMut(&Sample)> Watch for Lines<'_, F> {
     }
 
     fn link(&mut self, port: &str, link: &Link) {
-        running::say_link(self.console, port, link);
+        running::say_link(&mut self.live, port, link);
     }
 
     fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
-        running::say_restored(self.console, port, mode, result);
+        running::say_restored(&mut self.live, port, mode, result);
     }
 }

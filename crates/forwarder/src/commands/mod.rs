@@ -1,6 +1,7 @@
 //! The commands: what each does, with arguments in and an exit status out.
 
 pub mod capture;
+pub mod completions;
 pub mod echo;
 mod features;
 pub mod flows;
@@ -22,12 +23,17 @@ pub use needs::default_memory;
 
 use crate::Error;
 use crate::binding::{Context, Elevation};
-use crate::cli::{Command, CommandLine, ForwardOptions};
+use crate::cli::{Command, CommandLine, ForwardOptions, OutputOptions};
 use crate::output::console;
+use crate::output::csv::{self, Rows};
+use serde::Serialize;
 use std::process::ExitCode;
 
-/// The exit status for packets lost where none may be.
-const LOST: u8 = 3;
+/// The exit status of a run that ended as asked: whether packets were lost where none may be.
+fn status(lossless: bool) -> ExitCode {
+    const LOST: u8 = 3;
+    if lossless { ExitCode::SUCCESS } else { ExitCode::from(LOST) }
+}
 
 /// Does what the command line asks for.
 pub fn run(line: CommandLine) -> ExitCode {
@@ -41,6 +47,7 @@ pub fn run(line: CommandLine) -> ExitCode {
         Some(Command::Echo(options)) => echo::run(&options),
         Some(Command::Flows(options)) => flows::run(&options),
         Some(Command::Ports(options)) => ports::run(&options),
+        Some(Command::Completions(options)) => completions::run(options),
         Some(Command::Model(command)) => model::run(&command).map(|()| ExitCode::SUCCESS),
         Some(Command::Binding(command)) => Ok(command.run(&Context::new("ringway", Elevation::Tell))),
     };
@@ -61,7 +68,23 @@ fn print(text: &str) -> Result<(), Error> {
 }
 
 /// The same, as one JSON object.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.into()))?;
     print(&format!("{text}\n"))
+}
+
+/// A summary, as the options say: for people, as a JSON object, or as CSV with these rows.
+fn print_summary<S: Serialize>(
+    output: OutputOptions,
+    summary: &S,
+    rows: Rows,
+    text: impl FnOnce(&S) -> String,
+) -> Result<(), Error> {
+    if output.json {
+        print_json(summary)
+    } else if output.csv {
+        print(&csv::render(summary, rows).map_err(|reason| Error::Output(std::io::Error::other(reason)))?)
+    } else {
+        print(&text(summary))
+    }
 }

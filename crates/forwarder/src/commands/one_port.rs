@@ -5,6 +5,7 @@ use crate::cli::RunOptions;
 use crate::engine::{Active, Event, Limits, Options, Outcome, Reception, Session, Task, Watch, Workers};
 use crate::machine::{cpu, signals::Signals};
 use crate::output::Console;
+use crate::output::live::{Goal, Live};
 use crate::ports::{self, Emulation, OpenPorts, Wiring};
 use crate::{Error, PortName};
 use ringway_packet::Pool;
@@ -33,9 +34,11 @@ pub(super) struct OnePort<'a> {
 /// Both queues of the port.
 pub(super) type BothQueues = (Box<dyn ReceiveQueue>, Box<dyn TransmitQueue>);
 
+/// How far something is.
+pub(super) type Share = Box<dyn Fn() -> Option<f64> + Send>;
+
 /// What a watcher is made of, once the port is up.
 pub(super) struct Up<'a> {
-    pub(super) console: Console,
     /// When the program was started, and when the task.
     pub(super) program: Instant,
     pub(super) up: Instant,
@@ -94,6 +97,12 @@ impl<'a> OnePort<'a> {
         &self.link
     }
 
+    /// What is shown while it runs, and how far it is by the options, or by `share`.
+    pub(super) fn live(&self, doing: &str, share: Option<Share>) -> Live {
+        let goal = Goal { duration: self.options.duration, packets: self.options.packets, share };
+        Live::new(self.console, format!("ringway {doing} {}", self.information.name), goal)
+    }
+
     /// Runs a task on the port, once, until something ends it. With `sources`, what is on an emulated port's wire sends too.
     /// `watch` makes the watcher.
     ///
@@ -119,8 +128,7 @@ impl<'a> OnePort<'a> {
         }
         let limits = Limits { duration: self.options.duration, interval: self.options.output.interval };
         let session = Session::new(workers, vec![port], vec![0], receiver);
-        let (console, program) = (self.console, self.program);
-        let up = Up { console, program, up: Instant::now(), emulation: self.emulation.as_mut() };
+        let up = Up { program: self.program, up: Instant::now(), emulation: self.emulation.as_mut() };
         Ok(session.run(limits, &mut watch(up)))
     }
 

@@ -1,14 +1,14 @@
 //! `ringway receive`: what became of marked packets, and how long they took.
 
 use super::one_port::OnePort;
+use super::print_summary;
 use super::running;
 use super::watcher::Watcher;
-use super::{print, print_json};
 use crate::Error;
 use crate::cli::ReceiveOptions;
 use crate::engine::{Outcome, Reception, StoppedBy};
+use crate::output::csv::Rows;
 use crate::output::latency::{LatencySummary, plot};
-use crate::output::live::Live;
 use crate::output::rates::{Rate, grouped};
 use crate::output::table::Table;
 use crate::tasks::receiving::{Findings, Receiving};
@@ -78,7 +78,7 @@ pub fn run(options: &ReceiveOptions) -> Result<ExitCode, Error> {
         options.port,
         running::how_to_end(options.run.duration, options.run.packets, "received")
     ));
-    let live = Live::new(console, options.run.duration);
+    let live = port.live("receive on", None);
     let outcome = port.run(Box::new(task), true, |up| Watcher::of(up, live))?;
     drop(transmit);
     port.leave();
@@ -121,31 +121,72 @@ fn found_table<'a>(first: &str, rows: impl Iterator<Item = (String, &'a Found)>)
 }
 
 fn conclude(options: &ReceiveOptions, summary: Summary, outcome: Outcome) -> Result<ExitCode, Error> {
-    if options.run.output.json {
-        print_json(&summary)?;
-    } else {
-        let mut text = found_table("port", [(summary.port.clone(), &summary.found)].into_iter());
-        text.push_str(&format!(
-            "received {} packets in {:.2} s: {:.3} Mpps, {:.3} Gbit/s on the wire; ended by {}\n",
-            grouped(summary.found.received),
-            summary.seconds,
-            summary.mpps,
-            summary.gbits,
-            summary.stopped_by,
-        ));
-        if !summary.flows.is_empty() {
-            text.push('\n');
-            let rows = summary.flows.iter().map(|flow| (flow.flow.to_string(), &flow.found));
-            text.push_str(&found_table("flow", rows));
-        }
-        text.push('\n');
-        text.push_str(&summary.latency.text());
-        print(&text)?;
-    }
+    print_summary(options.run.output, &summary, Rows::Each("flows"), Summary::text)?;
     if !outcome.failures.is_empty() {
         return Err(Error::Failed(outcome.failures));
     }
-    let Found { lost, out_of_order, doubled, damaged, .. } = summary.found;
-    let whole = [lost, out_of_order, doubled, damaged] == [0; 4];
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(super::LOST) })
+    Ok(super::status(summary.is_lossless()))
+}
+
+impl Summary {
+    /// Whether what was numbered came once, whole and in order, and nothing was missed.
+    fn is_lossless(&self) -> bool {
+        let Found { lost, out_of_order, doubled, damaged, .. } = self.found;
+        [lost, out_of_order, doubled, damaged, self.missed.unwrap_or_default()] == [0; 5]
+    }
+
+    fn text(&self) -> String {
+        let mut text = found_table("port", [(self.port.clone(), &self.found)].into_iter());
+        text.push_str(&format!(
+            "received {} packets in {:.2} s: {:.3} Mpps, {:.3} Gbit/s on the wire; ended by {}\n",
+            grouped(self.found.received),
+            self.seconds,
+            self.mpps,
+            self.gbits,
+            self.stopped_by,
+        ));
+        if !self.flows.is_empty() {
+            text.push('\n');
+            let rows = self.flows.iter().map(|flow| (flow.flow.to_string(), &flow.found));
+            text.push_str(&found_table("flow", rows));
+        }
+        text.push('\n');
+        text.push_str(&self.latency.text());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_late_doubled_or_damaged_is_lost_and_so_is_what_the_device_missed() {
+        let whole =
+            Found { received: 5, bytes: 300, lost: 0, out_of_order: 0, doubled: 0, damaged: 0, foreign: 7 };
+        let summary = |found, missed| Summary {
+            port: "a".to_owned(),
+            driver: "b",
+            mac: String::new(),
+            seconds: 1.0,
+            mpps: 0.0,
+            gbits: 0.0,
+            missed,
+            found,
+            latency: LatencySummary::new(&Default::default()),
+            flows: Vec::new(),
+            stopped_by: StoppedBy::Signal,
+            errors: Vec::new(),
+        };
+        assert!(summary(whole, None).is_lossless() && summary(whole, Some(0)).is_lossless());
+        assert!(!summary(whole, Some(1)).is_lossless());
+        for spoiled in [
+            Found { lost: 1, ..whole },
+            Found { out_of_order: 1, ..whole },
+            Found { doubled: 1, ..whole },
+            Found { damaged: 1, ..whole },
+        ] {
+            assert!(!summary(spoiled, None).is_lossless(), "{spoiled:?}");
+        }
+    }
 }

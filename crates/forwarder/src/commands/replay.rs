@@ -3,11 +3,11 @@
 use super::generate::packets_a_second;
 use super::one_port::OnePort;
 use super::watcher::Watcher;
-use super::{print, print_json, running};
+use super::{print_summary, running};
 use crate::Error;
 use crate::cli::ReplayOptions;
 use crate::engine::{Outcome, Reception, StoppedBy};
-use crate::output::live::Live;
+use crate::output::csv::Rows;
 use crate::output::rates::{Rate, grouped};
 use crate::tasks::replaying::{Replay, Replaying, Timing};
 use ringway_port::Information;
@@ -71,17 +71,13 @@ pub fn run(options: &ReplayOptions) -> Result<ExitCode, Error> {
             (_, duration, packets) => running::how_to_end(duration, packets, "sent"),
         }
     ));
-    let live = Live::new(console, options.run.duration);
+    let live = port.live("replay on", Some(replay.share(&options.file)));
     let outcome = port.run(Box::new(task), false, |up| Watcher::of(up, live))?;
     drop(receive);
     port.leave();
     let failure = replay.failure();
     let summary = summary(&outcome, &info, &replay, failure.as_ref());
-    if options.run.output.json {
-        print_json(&summary)?;
-    } else {
-        print(&summary.text())?;
-    }
+    print_summary(options.run.output, &summary, Rows::One, Summary::text)?;
     if summary.too_long > 0 {
         console.warn(format_args!(
             "{} packets are longer than a buffer holds and were left out: --buffer-size 4096",
@@ -93,10 +89,7 @@ pub fn run(options: &ReplayOptions) -> Result<ExitCode, Error> {
     }
     match failure {
         Some(error) => Err(error.into()),
-        None if summary.unsent > 0 || summary.too_long > 0 || summary.transmit_errors > 0 => {
-            Ok(ExitCode::from(super::LOST))
-        }
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(super::status(summary.is_lossless())),
     }
 }
 
@@ -146,6 +139,11 @@ fn summary(
 }
 
 impl Summary {
+    /// Whether all of the file was sent.
+    fn is_lossless(&self) -> bool {
+        [self.unsent, self.too_long, self.transmit_errors] == [0; 3]
+    }
+
     fn text(&self) -> String {
         format!(
             "{}: sent {} packets in {:.2} s: {:.3} Mpps, {:.3} Gbit/s on the wire; not sent {}; ended by {}\n",

@@ -4,10 +4,10 @@
 //! Not here: what a command does with the ports (the module of its name), and waiting for the end
 //! ([`Session`](crate::engine::Session)).
 
-use crate::cli::{EmulationArguments, RingOptions};
+use crate::cli::{EmulationArguments, RingOptions, SourceArguments};
 use crate::engine::{Active, Promiscuity, Reception};
 use crate::machine::numa::{self, Placed};
-use crate::output::{Console, rates};
+use crate::output::{Console, Say, rates};
 use crate::ports::{EmulationOptions, OpenOptions, Wiring};
 use crate::{Error, PortName};
 use ringway_dma::AddressSpace;
@@ -43,8 +43,8 @@ pub(super) fn open_options(
     if kinds.len() > names.len() {
         return Err(Error::TooManyDevices { given: kinds.len(), ports: names.len() });
     }
-    let emulation =
-        EmulationOptions { kinds, rate: emulation.rate, flows: emulation.flows.unwrap_or(1), wiring };
+    let SourceArguments { rate, flows } = emulation.source;
+    let emulation = EmulationOptions { kinds, rate, flows: flows.unwrap_or(1), wiring };
     Ok(OpenOptions { port, offloads: Vec::new(), buffers, buffer_size: rings.buffer_size, emulation })
 }
 
@@ -182,18 +182,9 @@ pub(super) fn how_to_end(duration: Option<Duration>, packets: Option<u64>, done:
     }
 }
 
-/// How far a run is, as the first column of its lines.
-pub(super) fn clock(elapsed: Duration, duration: Option<Duration>) -> String {
-    let elapsed = elapsed.as_secs_f64();
-    match duration {
-        Some(duration) => format!("{elapsed:5.1}/{:.1} s", duration.as_secs_f64()),
-        None => format!("{elapsed:6.1} s"),
-    }
-}
-
 /// When the first packet came, for those who want to know how long a start takes.
-pub(super) fn say_first_packet(console: Console, at: Instant, up: Instant, program: Instant) {
-    console.detail(format_args!(
+pub(super) fn say_first_packet(say: &mut impl Say, at: Instant, up: Instant, program: Instant) {
+    say.detail(format_args!(
         "first packet {:.1} ms after the ports were up, {:.1} ms after the start of the program",
         at.saturating_duration_since(up).as_secs_f64() * 1e3,
         at.saturating_duration_since(program).as_secs_f64() * 1e3,
@@ -201,23 +192,23 @@ pub(super) fn say_first_packet(console: Console, at: Instant, up: Instant, progr
 }
 
 /// That a link is another than before.
-pub(super) fn say_link(console: Console, port: &str, link: &Link) {
+pub(super) fn say_link(say: &mut impl Say, port: &str, link: &Link) {
     if link.is_up() {
-        console.note(format_args!("{port}: link {link}"));
+        say.note(format_args!("{port}: link {link}"));
     } else {
-        console.warn(format_args!("{port}: link {link}"));
+        say.warn(format_args!("{port}: link {link}"));
     }
 }
 
 /// Whether a receive mode is as it was before.
 pub(super) fn say_restored(
-    console: Console,
+    say: &mut impl Say,
     port: &str,
     mode: Reception,
     result: Result<(), ringway_port::Error>,
 ) {
     match result {
-        Ok(()) => console.note(format_args!("{port}: {mode} off again")),
-        Err(error) => console.warn(format_args!("{port}: {mode} was not switched off: {error}")),
+        Ok(()) => say.note(format_args!("{port}: {mode} off again")),
+        Err(error) => say.warn(format_args!("{port}: {mode} was not switched off: {error}")),
     }
 }

@@ -4,7 +4,7 @@ use super::latency::Ends;
 use super::one_port::Up;
 use super::running;
 use crate::engine::{Failure, Reception, Sample, Watch};
-use crate::output::Console;
+use crate::output::Say;
 use crate::output::live::Live;
 use crate::ports::Emulation;
 use ringway_port::{Error, Link};
@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 /// Watches a run for a person.
 #[derive(Debug)]
 pub(super) struct Watcher<'a> {
-    pub(super) console: Console,
     pub(super) live: Live,
     /// When the program was started, and when the ports were up.
     pub(super) program: Instant,
@@ -31,24 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl<'a> Watcher<'a> {
     /// Of a run on one port.
     pub(super) fn of(up: Up<'a>, live: Live) -> Self {
-        let Up { console, program, up, emulation } = up;
-        Self {
-            console,
-            live,
-            program,
-            forwarding: up,
-            first_seen: false,
-            emulation,
-            ends: None,
-            progress: None,
-        }
+        let Up { program, up, emulation } = up;
+        Self { live, program, forwarding: up, first_seen: false, emulation, ends: None, progress: None }
     }
 }
 
 impl Watch for Watcher<'_> {
     fn first_packet(&mut self, at: Instant) {
         if !std::mem::replace(&mut self.first_seen, true) {
-            running::say_first_packet(self.console, at, self.forwarding, self.program);
+            running::say_first_packet(&mut self.live, at, self.forwarding, self.program);
         }
     }
 
@@ -57,7 +47,7 @@ impl Watch for Watcher<'_> {
     }
 
     fn failed(&mut self, failure: &Failure) {
-        self.console.warn(format_args!("{failure}; the ports are given back"));
+        self.live.warn(format_args!("{failure}; the ports are given back"));
     }
 
     fn quieten(&mut self) {
@@ -94,10 +84,10 @@ impl Watch for Watcher<'_> {
     }
 
     fn link(&mut self, port: &str, link: &Link) {
-        running::say_link(self.console, port, link);
+        running::say_link(&mut self.live, port, link);
     }
 
     fn restored(&mut self, port: &str, mode: Reception, result: Result<(), Error>) {
-        running::say_restored(self.console, port, mode, result);
+        running::say_restored(&mut self.live, port, mode, result);
     }
 }

@@ -22,6 +22,8 @@ pub struct FlowsSummary {
     /// All packets.
     #[serde(flatten)]
     pub all: Count,
+    /// Packets that `--match` leaves out; they are counted nowhere else.
+    pub left_out: u64,
     /// Packets with a VLAN tag.
     pub tagged: u64,
     /// Packets that make sense.
@@ -241,6 +243,7 @@ impl FlowsSummary {
             ports,
             seconds,
             all: seen.all,
+            left_out: seen.left_out,
             tagged: seen.tagged,
             sound: seen.sound,
             cut: seen.cut,
@@ -324,6 +327,9 @@ impl FlowsSummary {
             grouped(self.flows),
             grouped(self.without_tuple.packets),
         )?;
+        if self.left_out > 0 {
+            writeln!(text, "{} more packets were left out (--match)", grouped(self.left_out))?;
+        }
         if self.not_in_table.packets > 0 {
             writeln!(
                 text,

@@ -4,6 +4,7 @@
 //! counted as dropped. When a file can't be written any more, that is told once, and what comes after is counted too.
 
 use crate::engine::{Budget, Round, Task, TaskCounters};
+use crate::matching::Match;
 use crossbeam_queue::ArrayQueue;
 use ringway_packet::Batch;
 use ringway_port::{Error, ReceiveQueue};
@@ -46,6 +47,7 @@ struct Shared {
     written: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
+    left_out: AtomicU64,
     files: AtomicU64,
     failure: Mutex<Option<ringway_traffic::capture::Error>>,
 }
@@ -59,6 +61,8 @@ pub struct Captured {
     pub bytes: u64,
     /// Packets that the writer was too slow for, or that came when it could write no more.
     pub dropped: u64,
+    /// Packets that aren't meant.
+    pub left_out: u64,
     /// Files begun.
     pub files: u64,
 }
@@ -73,11 +77,12 @@ pub struct Capture {
 impl Capture {
     /// What became of packets so far.
     pub fn read(&self) -> Captured {
-        let Shared { written, bytes, dropped, files, .. } = &*self.shared;
+        let Shared { written, bytes, dropped, left_out, files, .. } = &*self.shared;
         Captured {
             written: written.load(Ordering::Relaxed),
             bytes: bytes.load(Ordering::Relaxed),
             dropped: dropped.load(Ordering::Relaxed),
+            left_out: left_out.load(Ordering::Relaxed),
             files: files.load(Ordering::Relaxed),
         }
     }
@@ -110,12 +115,16 @@ pub struct Capturing {
     batch: Batch,
     /// At most so many bytes of each packet are kept.
     snap: usize,
+    /// Which packets are meant, if not all.
+    matching: Option<Match>,
+    /// A packet in several buffers, in one piece.
+    whole: Vec<u8>,
     shared: Arc<Shared>,
     counters: Arc<TaskCounters>,
 }
 
 impl Capturing {
-    /// From `receive` to `writer`, up to `size` packets at once, of each at most `snap` bytes.
+    /// From `receive` to `writer`, up to `size` packets at once, of each at most `snap` bytes; only those that are meant.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -123,6 +132,7 @@ impl Capturing {
         receive: Box<dyn ReceiveQueue>,
         size: usize,
         snap: usize,
+        matching: Option<Match>,
         writer: RotatingWriter,
     ) -> io::Result<(Self, Capture)> {
         let shared = Arc::new(Shared {
@@ -132,6 +142,7 @@ impl Capturing {
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
             files: AtomicU64::new(1),
             failure: Mutex::new(None),
         });
@@ -140,14 +151,37 @@ impl Capturing {
             move || write(&shared, writer)
         })?;
         let batch = Batch::new(receive.pool(), size);
-        let capturing = Self { receive, batch, snap, shared: Arc::clone(&shared), counters: Arc::default() };
+        let capturing = Self {
+            receive,
+            batch,
+            snap,
+            matching,
+            whole: Vec::new(),
+            shared: Arc::clone(&shared),
+            counters: Arc::default(),
+        };
         Ok((capturing, Capture { shared, thread: Some(thread) }))
     }
 
-    fn copy(&mut self) {
+    /// Copies what is meant for the writer. Returns how many packets that were.
+    fn copy(&mut self) -> u64 {
         let mut chunk = self.shared.empty.pop().unwrap_or_default();
         let now = wall_clock();
+        let mut left_out = 0u64;
         for frame in self.batch.frames() {
+            if let Some(matching) = &self.matching {
+                let bytes = if frame.total_len() == frame.len() {
+                    frame.data()
+                } else {
+                    self.whole.clear();
+                    frame.segments().for_each(|segment| self.whole.extend_from_slice(segment));
+                    &self.whole
+                };
+                if !matching.takes_frame(bytes) {
+                    left_out = left_out.wrapping_add(1);
+                    continue;
+                }
+            }
             let (before, length) = (chunk.bytes.len(), frame.total_len());
             for segment in frame.segments() {
                 let left = self.snap.saturating_sub(chunk.bytes.len().saturating_sub(before));
@@ -157,9 +191,17 @@ impl Capturing {
             let time = frame.timestamp().unwrap_or(now);
             chunk.packets.push(Copied { time, captured, length: length as u32 });
         }
-        if let Err(chunk) = self.shared.full.push(chunk) {
+        if left_out > 0 {
+            count(&self.shared.left_out, left_out);
+        }
+        let copied = chunk.packets.len() as u64;
+        if copied == 0 {
+            // A surplus one is dropped.
+            let _ = self.shared.empty.push(chunk);
+        } else if let Err(chunk) = self.shared.full.push(chunk) {
             count(&self.shared.dropped, chunk.packets.len() as u64);
         }
+        copied
     }
 }
 
@@ -169,12 +211,12 @@ impl Task for Capturing {
         if received == 0 {
             return Ok(Round::default());
         }
-        self.copy();
+        let copied = self.copy();
         self.batch.clear();
         self.counters.handled(received as u64);
         // More may come with the last batch than were asked for.
         let finished = budget.is_some_and(|budget| {
-            let claimed = budget.claim(received as u64);
+            let claimed = budget.claim(copied);
             budget.settle(0, claimed)
         });
         Ok(Round { received, sent: 0, finished })
@@ -249,4 +291,43 @@ fn note(shared: &Shared, result: Result<(), ringway_traffic::capture::Error>) ->
     let Err(error) = result else { return false };
     shared.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::memory_port::{Wire, open};
+    use ringway_dma::AddressSpace;
+    use ringway_flow::samples::Kind;
+    use ringway_packet::{Pool, PoolOptions};
+    use ringway_traffic::capture::{Reader, Rotation};
+
+    #[test]
+    fn only_what_is_meant_is_written_and_each_packet_is_counted_once() {
+        let pool =
+            Pool::new(&AddressSpace::emulated(), PoolOptions { buffers: 256, ..PoolOptions::default() });
+        let wire = Wire::new("a", &Arc::default());
+        let (_control, receive, _transmit) = open(&wire, &pool.unwrap());
+        let frames: Vec<Vec<u8>> =
+            Kind::ALL.iter().flat_map(|kind| [kind.packet(1), kind.packet(2)]).collect();
+        wire.offer(frames.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some.pcapng");
+        let matching: Match = "ip,nw_frag=no".parse().unwrap();
+        let writer = RotatingWriter::create(&path, &["a"], Rotation::default()).unwrap();
+        let (mut task, mut capture) =
+            Capturing::start(receive, 8, 65_535, Some(matching.clone()), writer).unwrap();
+        task.drain(Instant::now() + Duration::from_secs(60)).unwrap();
+        capture.finish();
+        let expected: Vec<_> = frames.iter().filter(|frame| matching.takes_frame(frame)).cloned().collect();
+        assert!(expected.len() > 8 && expected.len() < frames.len() / 2);
+        let mut reader = Reader::open(&path).unwrap();
+        for frame in &expected {
+            assert_eq!(reader.next_whole().unwrap().unwrap().bytes, *frame);
+        }
+        assert!(reader.next_frame().unwrap().is_none());
+        let Captured { written, left_out, dropped, .. } = capture.read();
+        assert_eq!((written, dropped), (expected.len() as u64, 0));
+        assert_eq!(written + left_out, frames.len() as u64);
+    }
 }

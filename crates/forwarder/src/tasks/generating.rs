@@ -1,7 +1,7 @@
 //! The task of a generator: marked packets out of one transmit queue.
 
 use crate::engine::{Budget, Round, Task, TaskCounters};
-use crate::machine::clock;
+use crate::machine::clock::Clock;
 use ringway_packet::{Batch, Pool, Supply};
 use ringway_port::{Error, TransmitQueue};
 use ringway_traffic::frame::SHORTEST;
@@ -20,6 +20,7 @@ pub struct Generating {
     batch: Batch,
     generator: Generator,
     pacer: Pacer,
+    clock: Clock,
     /// A packet is made here, and then as long as it turned out to be.
     scratch: Box<[u8]>,
     made: u64,
@@ -45,6 +46,7 @@ impl Generating {
             batch,
             generator,
             pacer,
+            clock: Clock::default(),
             scratch,
             made: 0,
             stop: Arc::default(),
@@ -55,6 +57,11 @@ impl Generating {
     /// Makes no more once `stop` is set; the run goes on.
     pub fn until(self, stop: &Arc<AtomicBool>) -> Self {
         Self { stop: Arc::clone(stop), ..self }
+    }
+
+    /// By that clock instead of the machine's.
+    pub fn by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Makes up to `wanted` packets. Returns how many.
@@ -85,7 +92,7 @@ impl Generating {
 impl Task for Generating {
     fn round(&mut self, budget: Option<&Budget>) -> Result<Round, Error> {
         if self.batch.is_empty() {
-            let now = clock::now();
+            let now = self.clock.now();
             let due = self.pacer.due(now).saturating_sub(self.made).min(self.batch.room() as u64);
             let due = if self.stop.load(Ordering::Relaxed) { 0 } else { due };
             let claimed = budget.map_or(due, |budget| budget.claim(due));

@@ -1,7 +1,7 @@
 //! The task of a receiver: what became of marked packets, and how long they took.
 
 use crate::engine::{Budget, Round, Task, TaskCounters};
-use crate::machine::clock;
+use crate::machine::clock::Clock;
 use ringway_packet::Batch;
 use ringway_port::{Error, ReceiveQueue};
 use ringway_traffic::check::{Checker, Totals, Verdict};
@@ -46,6 +46,7 @@ pub struct Receiving {
     batch: Batch,
     checker: Checker,
     latency: Latency,
+    clock: Clock,
     /// A packet in several buffers, in one piece.
     whole: Vec<u8>,
     report: Report,
@@ -61,11 +62,17 @@ impl Receiving {
             receive,
             checker: Checker::new(flows),
             latency: Latency::default(),
+            clock: Clock::default(),
             whole: Vec::new(),
             report: Report::default(),
             published: 0,
             counters: Arc::default(),
         }
+    }
+
+    /// By that clock instead of the machine's.
+    pub fn by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// What it finds, for others to read.
@@ -97,7 +104,7 @@ impl Receiving {
 impl Task for Receiving {
     fn round(&mut self, budget: Option<&Budget>) -> Result<Round, Error> {
         let received = self.receive.receive(&mut self.batch)?;
-        let now = clock::now();
+        let now = self.clock.now();
         if received > 0 {
             self.look(now);
             self.batch.clear();

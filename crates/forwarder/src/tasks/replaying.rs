@@ -4,6 +4,7 @@
 
 use crate::engine::{Budget, Round, Task, TaskCounters};
 use crate::machine::clock;
+use crate::output::progress;
 use crossbeam_queue::ArrayQueue;
 use ringway_packet::{Batch, Pool, Supply};
 use ringway_port::{Error, TransmitQueue};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 /// Frames that are read ahead.
 const AHEAD: usize = 4096;
 const NAP: Duration = Duration::from_micros(200);
+/// What a frame takes in a file beyond its bytes, at least: pcap's record header.
+const RECORD: u64 = 16;
 
 /// When frames are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +48,10 @@ struct Shared {
     /// There is no more.
     ended: AtomicBool,
     rounds: AtomicU64,
+    /// What one round has, once that is known.
+    frames: AtomicU64,
+    /// Bytes of the file that were read, all rounds together.
+    read: AtomicU64,
     too_long: AtomicU64,
     failure: Mutex<Option<capture::Error>>,
 }
@@ -54,9 +61,26 @@ struct Shared {
 pub struct Replay {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Frames that were sent.
+    counters: Arc<TaskCounters>,
+    loops: Option<u64>,
 }
 
 impl Replay {
+    /// How far it is, to be asked while it goes on: by the frames of the file as soon as they are known, before that by the
+    /// bytes that were read. `None`: it goes on for ever.
+    pub fn share(&self, path: &Path) -> Box<dyn Fn() -> Option<f64> + Send> {
+        let (shared, counters, loops) = (Arc::clone(&self.shared), Arc::clone(&self.counters), self.loops);
+        let size = std::fs::metadata(path).map_or(0, |file| file.len());
+        Box::new(move || {
+            let loops = loops?;
+            match shared.frames.load(Ordering::Relaxed) {
+                0 => progress::share(shared.read.load(Ordering::Relaxed), size.saturating_mul(loops)),
+                frames => progress::share(counters.read().handled, frames.saturating_mul(loops)),
+            }
+        })
+    }
+
     /// Why the file can't be read on, once.
     pub fn failure(&self) -> Option<capture::Error> {
         self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -117,6 +141,8 @@ impl Replaying {
             stopped: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             rounds: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+            read: AtomicU64::new(0),
             too_long: AtomicU64::new(0),
             failure: Mutex::new(None),
         });
@@ -146,7 +172,8 @@ impl Replaying {
             shared: Arc::clone(&shared),
             counters: Arc::default(),
         };
-        Ok((replaying, Replay { shared, thread: Some(thread) }))
+        let counters = Arc::clone(&replaying.counters);
+        Ok((replaying, Replay { shared, thread: Some(thread), counters, loops }))
     }
 
     /// Fills the batch with what is due.
@@ -243,6 +270,7 @@ fn read(shared: &Shared, path: &Path, loops: Option<u64>, room: usize) -> Result
             let time = u64::try_from(frame.time.as_nanos()).unwrap_or(u64::MAX);
             let offset = time.saturating_sub(*first.get_or_insert(time));
             frames = frames.saturating_add(1);
+            shared.read.fetch_add((frame.bytes.len() as u64).saturating_add(RECORD), Ordering::Relaxed);
             if frame.bytes.len() > room {
                 shared.too_long.fetch_add(1, Ordering::Relaxed);
                 continue;
@@ -260,6 +288,7 @@ fn read(shared: &Shared, path: &Path, loops: Option<u64>, room: usize) -> Result
         }
         round = round.saturating_add(1);
         shared.rounds.store(round, Ordering::Relaxed);
+        shared.frames.store(frames, Ordering::Relaxed);
         if frames == 0 {
             return Ok(());
         }

@@ -6,10 +6,12 @@
 mod cable;
 mod channel;
 mod held;
+mod spoiled;
 
 pub use cable::{Cable, cable_pair};
 pub use channel::{Channel, ChannelEnd, channel};
 pub(crate) use held::Held;
+pub use spoiled::{Mishap, Spoiled};
 
 use std::fmt::Debug;
 

@@ -4,10 +4,12 @@ mod binding;
 mod boot;
 mod bridge;
 mod capture;
+mod capture_tcpdump;
 mod confinement;
 mod doctor;
 mod echo;
 mod flows;
+mod flows_tshark;
 mod forward;
 mod generate;
 mod interrupts;
@@ -24,6 +26,7 @@ use anyhow::Result;
 
 use super::configuration::Configuration;
 use super::machine::Machine;
+use super::plan::Plan;
 
 /// One case.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,20 @@ pub struct Case {
     /// Does it. It leaves the NICs as it found them: with the kernel's own drivers.
     pub run: fn(&mut Machine) -> Result<()>,
 }
+
+/// A case that needs no guest: it runs on files, with the same programs.
+#[derive(Clone, Copy, Debug)]
+pub struct HostCase {
+    /// How it is called on the command line.
+    pub name: &'static str,
+    /// What it shows, in a few words.
+    pub shows: &'static str,
+    /// Does it.
+    pub run: fn(&Plan) -> Result<()>,
+}
+
+/// All cases that need no guest. They run first.
+pub const ON_HOST: &[HostCase] = &[flows_tshark::CASE];
 
 /// Beginnings of the names of cases that can't pass yet, because what they show isn't built. They are left out
 /// unless they are asked for by name.
@@ -55,6 +72,7 @@ pub fn all() -> Vec<Case> {
         boot::CASES,
         bridge::CASES,
         capture::CASES,
+        capture_tcpdump::CASES,
         forward::CASES,
         generate::CASES,
         echo::CASES,
@@ -86,7 +104,8 @@ mod tests {
     #[test]
     fn no_two_cases_have_the_same_name() {
         let cases = all();
-        let names: BTreeSet<&str> = cases.iter().map(|case| case.name).collect();
-        assert_eq!(names.len(), cases.len());
+        let names: BTreeSet<&str> =
+            cases.iter().map(|case| case.name).chain(ON_HOST.iter().map(|case| case.name)).collect();
+        assert_eq!(names.len(), cases.len() + ON_HOST.len());
     }
 }

@@ -5,8 +5,9 @@ use super::faults::Faults;
 use super::mix::{Mix, Network};
 use super::table::FlowTable;
 use super::tuple::{five_tuple, protocol_of};
+use crate::matching::Match;
 use ringway_flow::{
-    ABSENT, At, Extraction, Metadata, Miniflow, PacketType, Protocols, V3_7, VlanLimit, extract,
+    ABSENT, At, Extraction, FlowKey, Metadata, Miniflow, PacketType, Protocols, V3_7, VlanLimit, extract,
 };
 
 /// Up to where bytes that a capture left out are made up: more than any IP packet has.
@@ -34,6 +35,8 @@ pub struct Seen {
     pub cut: u64,
     /// Those of which so little is there that it can't be told whether they make sense.
     pub cut_in_headers: u64,
+    /// Those that aren't meant: they are counted nowhere else.
+    pub left_out: u64,
 }
 
 /// Looks at packets.
@@ -42,6 +45,8 @@ pub struct Observer {
     flow: Miniflow<V3_7>,
     metadata: Metadata,
     scratch: Vec<u8>,
+    /// Which packets are meant, if not all.
+    matching: Option<Match>,
     /// What was counted.
     pub seen: Seen,
     /// The flows.
@@ -59,6 +64,7 @@ impl Observer {
             flow: Miniflow::new(),
             metadata: Metadata::new(0),
             scratch: Vec::new(),
+            matching: None,
             seen: Seen::default(),
             table,
             mix: Mix::new(),
@@ -66,18 +72,37 @@ impl Observer {
         }
     }
 
+    /// One that looks only at packets that are meant.
+    pub fn of(self, matching: Option<Match>) -> Self {
+        Self { matching, ..self }
+    }
+
+    /// What follows came at this port, or interface of a file, counted from 1.
+    pub fn at_port(&mut self, number: u32) {
+        // Nothing else asks for it.
+        if self.matching.as_ref().is_some_and(Match::asks_for_port) {
+            self.metadata = Metadata::new(number);
+        }
+    }
+
     /// Looks at a packet that came at `time` nanoseconds. It had `length` bytes, of which the first ones are there.
     #[inline]
     pub fn look(&mut self, packet: &[u8], length: usize, time: u64) {
         let bytes = length.max(packet.len()) as u64;
-        self.seen.all.add(bytes);
         let is_whole = packet.len() >= length;
-        let found = if is_whole { self.extract(packet) } else { self.extract_cut(packet, length) };
+        let (found, is_cut) =
+            if is_whole { (self.extract(packet), false) } else { self.extract_cut(packet, length) };
+        if self.matching.as_ref().is_some_and(|matching| !matching.takes(&FlowKey::from(&self.flow))) {
+            self.seen.left_out = self.seen.left_out.wrapping_add(1);
+            return;
+        }
+        self.seen.all.add(bytes);
+        self.seen.cut = self.seen.cut.wrapping_add(is_cut.into());
         match found.outcome() {
             Ok(()) => self.seen.sound = self.seen.sound.wrapping_add(1),
             Err(malformed) if is_whole => {
                 self.seen.malformed = self.seen.malformed.wrapping_add(1);
-                self.faults.count(malformed, self.seen.all.packets);
+                self.faults.count(malformed, self.seen.all.packets.wrapping_add(self.seen.left_out));
             }
             Err(_) => self.seen.cut_in_headers = self.seen.cut_in_headers.wrapping_add(1),
         }
@@ -105,9 +130,9 @@ impl Observer {
     }
 
     /// The parser takes a packet whose end is not there for malformed, as its length fields say more. So the end is made
-    /// up of zeros; what is then read of them doesn't count.
+    /// up of zeros; what is then read of them doesn't count. Also whether all that was read was there.
     #[cold]
-    fn extract_cut(&mut self, packet: &[u8], length: usize) -> Extraction {
+    fn extract_cut(&mut self, packet: &[u8], length: usize) -> (Extraction, bool) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         scratch.extend_from_slice(packet);
@@ -121,9 +146,8 @@ impl Observer {
             (transport, _) => usize::from(transport).saturating_add(PORTS),
         };
         if found.outcome().is_ok() && read <= packet.len() {
-            self.seen.cut = self.seen.cut.wrapping_add(1);
-            return found;
+            return (found, true);
         }
-        self.extract(packet)
+        (self.extract(packet), false)
     }
 }

@@ -91,7 +91,7 @@ impl Task for Watching {
             return Ok(Round { finished: true, ..Round::default() });
         };
         let mut round = Round::default();
-        for queue in receive {
+        for (queue, port) in receive.iter_mut().zip(1..) {
             if let Some(left) = *left {
                 if left == 0 {
                     round.finished = true;
@@ -108,12 +108,15 @@ impl Task for Watching {
                 continue;
             }
             let time = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            observer.at_port(port);
+            let before = observer.seen.all.packets;
             for frame in batch.frames() {
                 observer.look(frame.data(), frame.total_len(), time);
             }
             batch.clear();
             round.received = round.received.wrapping_add(received);
-            *left = left.map(|left| left.saturating_sub(received as u64));
+            let looked_at = observer.seen.all.packets.saturating_sub(before);
+            *left = left.map(|left| left.saturating_sub(looked_at));
         }
         if round.received > 0 {
             self.progress.write(observer);
