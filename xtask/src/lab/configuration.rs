@@ -149,9 +149,10 @@ impl Configuration {
         self.layout().iter().filter(wired).count()
     }
 
-    /// Whether its wires pass requests for checksums and segments on, instead of having the kernel fulfil them before.
-    pub fn passes_offloads(self) -> bool {
-        self == Self::VirtioModes
+    /// Whether a wire passes requests for checksums and segments on, instead of having the kernel fulfil them before: as
+    /// far as the guest's driver takes them.
+    pub fn passes_offloads(self, wire: usize) -> bool {
+        self == Self::VirtioModes || self == Self::EmulatedIommu && wire == BESIDE_WIRE
     }
 
     /// How many queues the TAP of a wire has.

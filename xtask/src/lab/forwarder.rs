@@ -1,6 +1,7 @@
 //! The program under test, as the lab runs it: NICs given to the ordinary user, `ringway` started as that user,
 //! signalled, and its words and summary taken.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -51,6 +52,9 @@ pub struct PortSummary {
     pub sent_packets: u64,
     /// Their bytes.
     pub sent_bytes: u64,
+    /// What the device counts itself.
+    #[serde(default)]
+    pub device: BTreeMap<String, u64>,
 }
 
 /// Gives NICs to the ordinary user, as root, by `ringway bind`.
@@ -238,6 +242,7 @@ mod tests {
             received_bytes: received * 64,
             sent_packets: sent,
             sent_bytes: sent * 64,
+            device: BTreeMap::new(),
         };
         let summary = |sent| Summary { ports: vec![port("a", 100, 90), port("b", 90, sent)], slept: 0 };
         summary(100).plausible("a", "b", 80).unwrap();

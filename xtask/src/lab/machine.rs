@@ -321,7 +321,7 @@ fn end(configuration: Configuration, wire: usize) -> End {
     End {
         address: format!("10.77.0.{}/24", wire + 1),
         hardware_address: format!("02:00:00:00:00:{wire:02x}"),
-        offloads: configuration.passes_offloads(),
+        offloads: configuration.passes_offloads(wire),
         queues: configuration.queues(wire),
     }
 }

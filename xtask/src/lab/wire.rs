@@ -148,6 +148,14 @@ impl Wire {
         })
     }
 
+    /// Sets the longest packet (MTU), 1500 bytes from the start.
+    pub fn set_mtu(&self, bytes: u32) -> Result<()> {
+        self.namespace.within(|| {
+            let mut command = self.busybox("ip");
+            tool::output_of(command.args(["link", "set", INTERFACE, "mtu", &bytes.to_string()])).map(|_| ())
+        })
+    }
+
     /// A busybox program, to be started inside [`Namespace::within`].
     pub fn busybox(&self, applet: &str) -> Command {
         let mut command = Command::new(&self.busybox);

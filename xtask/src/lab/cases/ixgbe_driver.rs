@@ -57,7 +57,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 const TRANSFER: u64 = 20_000_000;
 
 /// The kernel's driver has the cards first, as on any machine.

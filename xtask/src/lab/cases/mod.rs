@@ -11,6 +11,7 @@ mod echo;
 mod flows;
 mod flows_tshark;
 mod forward;
+mod forward_offloads;
 mod generate;
 mod interrupts;
 mod ixgbe_driver;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Case> {
         ixgbe_offloads::CASES,
         ixgbe_driver::CASES,
         interrupts::CASES,
+        forward_offloads::CASES,
         restart::CASES,
         virtio_modes::CASES,
         ports::CASES,
