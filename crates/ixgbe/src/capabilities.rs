@@ -2,13 +2,14 @@
 //!
 //! Limits are of the device and of this driver together: what the device could do and the driver doesn't is not listed.
 
-use crate::Error;
 use crate::devices::{Device, Mac};
-use ringway_port::{Capabilities, FilterLimits, HashLimits, HashTypes, Offloads, PortOptions};
+use crate::{Error, director, steering};
+use ringway_port::{Capabilities, HashLimits, HashTypes, Offloads, PortOptions};
 use std::ops::RangeInclusive;
 
-/// Receive queues, of which RSS reaches the first ones and filters all (section 7.1.2.1).
-const RECEIVE_QUEUES: u16 = 128;
+/// Receive queues, of which RSS reaches the first ones and filters all (section 7.1.2.1). The last of 128 is what flow
+/// director drops to.
+const RECEIVE_QUEUES: u16 = director::DROP_QUEUE as u16;
 /// Transmit queues without traffic classes and virtual machines (section 7.2.1.2.1).
 const TRANSMIT_QUEUES: u16 = 64;
 /// The most receive queues that have an interrupt each: one of 64 vectors is for the link (section 7.3.4).
@@ -24,7 +25,7 @@ pub(crate) const LARGEST_FRAME: u32 = 9728;
 pub(crate) const FCS: u32 = 4;
 
 /// Of all devices of the family.
-const OFFLOADS: [Offloads; 13] = [
+const OFFLOADS: [Offloads; 14] = [
     Offloads::VLAN_STRIP,
     Offloads::VLAN_INSERT,
     Offloads::VLAN_FILTER,
@@ -38,6 +39,7 @@ const OFFLOADS: [Offloads; 13] = [
     Offloads::SCATTER,
     Offloads::GATHER,
     Offloads::HASH,
+    Offloads::TIMESTAMP,
 ];
 
 /// What a packet has to ask for before it is sent; such ports need context descriptors.
@@ -62,11 +64,13 @@ pub(crate) fn of(device: Device) -> Capabilities {
     capabilities.transmit_queues = TRANSMIT_QUEUES;
     capabilities.offloads = all(&OFFLOADS);
     capabilities.hash = Some(hash(device.mac));
-    capabilities.filters = FilterLimits::default();
+    capabilities.filters = steering::LIMITS;
     capabilities.addresses = 127;
     capabilities.longest_frame = LARGEST_FRAME - FCS;
     capabilities.interrupts = true;
     capabilities.moderation = true;
+    capabilities.pause = true;
+    capabilities.clock = true;
     capabilities
 }
 

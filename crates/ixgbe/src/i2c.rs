@@ -7,7 +7,9 @@ use crate::registers::{self as register, Registers};
 use std::time::{Duration, Instant};
 
 /// The module's identity answers at this address (SFF-8472, chapter 4).
-const EEPROM: u8 = 0xa0;
+pub(crate) const EEPROM: u8 = 0xa0;
+/// And its diagnostics at this one, where it has any.
+pub(crate) const DIAGNOSTICS: u8 = 0xa2;
 /// Bytes of its base page.
 pub(crate) const PAGE: usize = 64;
 /// Half a clock period: 100 kHz and a margin.
@@ -27,22 +29,28 @@ pub(crate) struct I2c<'a> {
 }
 
 impl I2c<'_> {
-    /// The base page: a dummy write sets the place to 0, then everything is read in one go (SFF-8472, chapter 4).
+    /// The base page.
     pub(crate) fn read_page(&self) -> Option<[u8; PAGE]> {
         let mut page = [0; PAGE];
+        self.read(EEPROM, &mut page).then_some(page)
+    }
+
+    /// Fills `bytes` from a memory's first byte on: a dummy write sets the place to 0, then everything is read in one go
+    /// (SFF-8472, chapter 4). Whether it answered.
+    pub(crate) fn read(&self, memory: u8, bytes: &mut [u8]) -> bool {
         self.start();
-        let answered = self.send(EEPROM) && self.send(0) && {
+        let answered = self.send(memory) && self.send(0) && {
             self.start();
-            self.send(EEPROM | 1)
+            self.send(memory | 1)
         };
         if answered {
-            let last = PAGE - 1;
-            for (index, byte) in page.iter_mut().enumerate() {
+            let last = bytes.len().wrapping_sub(1);
+            for (index, byte) in bytes.iter_mut().enumerate() {
                 *byte = self.receive(index != last);
             }
         }
         self.stop();
-        answered.then_some(page)
+        answered
     }
 
     fn clock(&self, high: bool) {

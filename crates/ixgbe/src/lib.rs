@@ -15,13 +15,17 @@
 #![forbid(unsafe_code)]
 
 mod capabilities;
+mod clock;
 mod devices;
+mod director;
+mod dump;
 mod error;
 mod filters;
 mod i2c;
 mod interrupts;
 mod link;
 mod offload;
+mod pause;
 mod port;
 mod receive;
 mod registers;
@@ -32,6 +36,7 @@ mod semaphore;
 mod sfp;
 mod start;
 mod statistics;
+mod steering;
 mod telling;
 mod told;
 mod transmit;

@@ -1,15 +1,17 @@
 //! The control handle.
 
-use crate::devices::Device;
+use crate::clock::SharedClock;
+use crate::devices::{Device, Mac, Media};
 use crate::registers as register;
 use crate::running::Running;
 use crate::scaling::Spreading;
 use crate::sfp::Module;
 use crate::statistics::Totals;
-use crate::{Error, capabilities, filters, interrupts, link};
+use crate::steering::Steering;
+use crate::{Error, capabilities, dump, filters, interrupts, link, pause, reset, sfp};
 use ringway_port::{
-    Capabilities, Information, Link, MacAddress, Offloads, Port, PortOptions, ReceiveCounters, Scaling,
-    Statistics, TransmitCounters,
+    Capabilities, Filter, FilterId, Information, Link, MacAddress, Offloads, Pause, Port, PortOptions,
+    ReceiveCounters, Scaling, Statistics, TransmitCounters,
 };
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub(crate) struct Control {
     receive: Vec<Arc<ReceiveCounters>>,
     transmit: Vec<Arc<TransmitCounters>>,
     spreading: Spreading,
+    steering: Steering,
+    clock: SharedClock,
     offloads: Offloads,
     link_interrupt: Option<Arc<OwnedFd>>,
     running: Arc<Running>,
@@ -43,7 +47,7 @@ impl Control {
         module: Option<Module>,
         information: Information,
         (receive, transmit): (Vec<Arc<ReceiveCounters>>, Vec<Arc<TransmitCounters>>),
-        spreading: Spreading,
+        (spreading, clock): (Spreading, SharedClock),
         link_interrupt: Option<Arc<OwnedFd>>,
     ) -> Self {
         Self {
@@ -58,6 +62,8 @@ impl Control {
             receive,
             transmit,
             spreading,
+            steering: Steering::new(options.receive_queues),
+            clock,
             offloads: options.offloads,
             link_interrupt,
             running,
@@ -99,7 +105,11 @@ impl Port for Control {
         if self.link_interrupt.is_some() {
             interrupts::forget_link(&self.running);
         }
-        Ok(link::read(self.running.name(), &self.running.registers, self.device, &mut self.module))
+        let link = link::read(self.running.name(), &self.running.registers, self.device, &mut self.module);
+        if let Link::Up { speed: Some(speed) } = link {
+            self.clock.set_speed(speed);
+        }
+        Ok(link)
     }
 
     fn statistics(&mut self) -> Result<Statistics, ringway_port::Error> {
@@ -176,6 +186,16 @@ impl Port for Control {
         Ok(())
     }
 
+    fn add_filter(&mut self, filter: &Filter) -> Result<FilterId, ringway_port::Error> {
+        self.alive()?;
+        Ok(self.steering.add(&self.information.name, &self.running.registers, filter)?)
+    }
+
+    fn remove_filter(&mut self, filter: FilterId) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        Ok(self.steering.remove(&self.information.name, &self.running.registers, filter)?)
+    }
+
     fn add_vlan(&mut self, vlan: u16) -> Result<(), ringway_port::Error> {
         self.set_vlan(vlan, true).map(drop)
     }
@@ -185,6 +205,18 @@ impl Port for Control {
             return Ok(());
         }
         Err(self.refused("removing a VLAN", format!("{vlan} was not added")))
+    }
+
+    fn pause(&mut self) -> Result<Pause, ringway_port::Error> {
+        self.alive()?;
+        Ok(pause::read(&self.running.registers))
+    }
+
+    fn set_pause(&mut self, pause: Pause) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        let queues = self.receive.len() as u16;
+        pause::set(&self.running.registers, self.device.mac, queues, pause);
+        Ok(())
     }
 
     fn set_moderation(&mut self, queue: u16, interval: Duration) -> Result<(), ringway_port::Error> {
@@ -207,6 +239,45 @@ impl Port for Control {
 
     fn link_interrupt(&self) -> Option<&Arc<OwnedFd>> {
         self.link_interrupt.as_ref()
+    }
+
+    fn clock(&mut self) -> Result<u64, ringway_port::Error> {
+        self.alive()?;
+        let now = self.clock.read();
+        self.alive()?;
+        Ok(now)
+    }
+
+    fn set_clock(&mut self, nanoseconds: u64) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        self.clock.set(nanoseconds);
+        Ok(())
+    }
+
+    fn registers(&mut self) -> Result<Vec<(String, u32)>, ringway_port::Error> {
+        self.alive()?;
+        let (receive, transmit) = (self.receive.len() as u64, self.transmit.len() as u64);
+        let values = dump::read(&self.running.registers, receive, transmit);
+        self.alive()?;
+        Ok(values)
+    }
+
+    fn eeprom(&mut self) -> Result<Vec<u8>, ringway_port::Error> {
+        self.alive()?;
+        if self.device.mac != Mac::I82599 {
+            let reason = "X540 and X550 have it behind locks and firmware that the driver doesn't speak to";
+            return Err(self.refused("reading the EEPROM", reason.to_owned()));
+        }
+        Ok(reset::eeprom(&self.information.name, &self.running.registers)?)
+    }
+
+    fn module_eeprom(&mut self) -> Result<Vec<u8>, ringway_port::Error> {
+        self.alive()?;
+        if self.device.media != Media::Fibre {
+            let reason = format!("{} has no cage for one", self.device.name);
+            return Err(self.refused("reading a module's memory", reason));
+        }
+        Ok(sfp::read_memories(&self.information.name, &self.running.registers)?)
     }
 
     fn set_identify(&mut self, on: bool) -> Result<(), ringway_port::Error> {
@@ -232,7 +303,8 @@ impl Port for Control {
         if self.running.function.removal_requested() {
             return Err(ringway_port::Error::wanted_back(self.running.name()));
         }
-        // A counter of 32 bits must be read before it wraps.
+        // The clock's counter and those of 32 bits must be read before they wrap.
+        self.clock.read();
         self.totals.update(&self.running.registers);
         // Whoever reset the device took the driver's mark away.
         if self.running.registers.read(register::CTRL_EXT) & register::CTRL_EXT_DRIVER_LOADED == 0 {

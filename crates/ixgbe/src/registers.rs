@@ -1,6 +1,8 @@
 //! The registers in use, and their bits: each once, with the section of the 82599 datasheet (Intel 331520) that
 //! defines it. X540 and X550 keep them at the same places.
 
+pub(crate) mod steering;
+
 use ringway_pci::Bar;
 
 /// Bytes of BAR 0 that the registers in use lie in (section 8.1).
@@ -37,6 +39,11 @@ pub(crate) const LEDCTL_BLINK: u32 = 0x80;
 /// EEPROM control (8.2.3.2.1).
 pub(crate) const EEC: u64 = 0x10010;
 pub(crate) const EEC_AUTO_READ_DONE: u32 = 1 << 9;
+/// 64 words, and twice as many for each; 16 Ki at most, since there are 14 bits for a word's place.
+pub(crate) const EEC_SIZE_SHIFT: u32 = 11;
+pub(crate) const EEC_SIZE: u32 = 0xf;
+pub(crate) const EEC_SMALLEST_SHIFT: u32 = 6;
+pub(crate) const EEC_LARGEST: u32 = 8;
 /// EEPROM read (8.2.3.2.2).
 pub(crate) const EERD: u64 = 0x10014;
 pub(crate) const EERD_START: u32 = 1 << 0;
@@ -87,6 +94,52 @@ pub(crate) const fn eitr(vector: u64) -> u64 {
 }
 /// Interval in units of 2 microseconds in bits 11:3 (8.2.3.5.12). The counter starts at 0 with it.
 pub(crate) const EITR_INTERVAL_SHIFT: u32 = 3;
+
+/// Pause frames (8.2.3.3, 8.2.3.22.8): link flow control of the one traffic class.
+pub(crate) const FCTTV_WORDS: u64 = 4;
+pub(crate) const fn fcttv(word: u64) -> u64 {
+    0x03200 + word * 4
+}
+pub(crate) const fn fcrtl(class: u64) -> u64 {
+    0x03220 + class * 4
+}
+pub(crate) const FCRTL_RESUME: u32 = 1 << 31;
+pub(crate) const fn fcrth(class: u64) -> u64 {
+    0x03260 + class * 4
+}
+pub(crate) const FCRTH_ENABLE: u32 = 1 << 31;
+pub(crate) const FCRTV: u64 = 0x032a0;
+pub(crate) const FCCFG: u64 = 0x03d00;
+pub(crate) const FCCFG_SEND: u32 = 1 << 3;
+pub(crate) const MFLCN: u64 = 0x04294;
+pub(crate) const MFLCN_DISCARD: u32 = 1 << 1;
+pub(crate) const MFLCN_OBEY: u32 = 1 << 3;
+
+/// Which set of counters each queue has (8.2.3.23.71, 8.2.3.23.73): four queues a word.
+pub(crate) const QUEUE_MAP_WORDS: u64 = 32;
+pub(crate) const fn rqsmr(word: u64) -> u64 {
+    0x02300 + word * 4
+}
+pub(crate) const fn tqsm(word: u64) -> u64 {
+    0x08600 + word * 4
+}
+
+/// The time protocol's clock (8.2.3.26); SYSTIMR and TSAUXC's highest bit are the X550's.
+pub(crate) const TSYNCRXCTL: u64 = 0x05188;
+/// Events of version 2, over Ethernet and UDP.
+pub(crate) const TSYNCRXCTL_EVENTS: u32 = 5 << 1;
+pub(crate) const TSYNCRXCTL_ENABLE: u32 = 1 << 4;
+pub(crate) const RXSTMPL: u64 = 0x051e8;
+pub(crate) const RXSTMPH: u64 = 0x051a4;
+/// Which UDP port, above, and which messages are events where only one kind is (8.2.3.26.2).
+pub(crate) const RXMTRL: u64 = 0x05120;
+pub(crate) const RXMTRL_UDP_EVENTS: u32 = 319 << 16;
+pub(crate) const SYSTIML: u64 = 0x08c0c;
+pub(crate) const SYSTIMH: u64 = 0x08c10;
+pub(crate) const SYSTIMR: u64 = 0x08c58;
+pub(crate) const TIMINCA: u64 = 0x08c14;
+pub(crate) const TSAUXC: u64 = 0x08c20;
+pub(crate) const TSAUXC_STOPPED: u32 = 1 << 31;
 
 /// Receive filters (8.2.3.7).
 pub(crate) const FCTRL: u64 = 0x05080;

@@ -97,6 +97,18 @@ pub(crate) fn eeprom_word(device: &str, registers: &Registers, word: u16) -> Res
     Ok((registers.read(register::EERD) >> register::EERD_DATA_SHIFT) as u16)
 }
 
+/// The whole EEPROM, each word's lower byte first (section 8.2.3.2.1 for its size).
+pub(crate) fn eeprom(device: &str, registers: &Registers) -> Result<Vec<u8>, Error> {
+    let control = registers.read(register::EEC);
+    let size = (control >> register::EEC_SIZE_SHIFT & register::EEC_SIZE).min(register::EEC_LARGEST);
+    let words = 1u16 << size.saturating_add(register::EEC_SMALLEST_SHIFT);
+    let mut bytes = Vec::new();
+    for word in 0..words {
+        bytes.extend(eeprom_word(device, registers, word)?.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
 /// The EEPROM's own version, which Intel calls eTrack id: two words (section 6.2.1 and Intel's software).
 pub(crate) fn firmware(device: &str, registers: &Registers) -> Result<String, Error> {
     let low = eeprom_word(device, registers, 0x2d)?;

@@ -1,6 +1,6 @@
 //! The SFP+ module: what it is (SFF-8472), and what it asks of the device (82599 datasheet, section 6.4.5).
 
-use crate::i2c::{I2c, PAGE};
+use crate::i2c::{self, I2c, PAGE};
 use crate::registers::{self as register, Registers};
 use crate::semaphore::Semaphore;
 use crate::{Error, reset};
@@ -96,6 +96,34 @@ pub(crate) fn identify(device: &str, registers: &Registers) -> Result<Option<Mod
         None if registers.read(register::ESDP) & register::ESDP_MODULE_PRESENT == 0 => Ok(None),
         None => Err(Error::Module { device: device.to_owned() }),
     }
+}
+
+/// Bytes of each of the module's memories.
+const MEMORY: usize = 256;
+/// Where the identity says that there are diagnostics, and whether they are behind another address (SFF-8472, table 8-5).
+const DIAGNOSTICS_TYPE: usize = 92;
+const HAS_DIAGNOSTICS: u8 = 1 << 6;
+const CHANGES_ADDRESS: u8 = 1 << 2;
+
+/// The module's memories: its identity, and its diagnostics behind it where it has any.
+pub(crate) fn read_memories(device: &str, registers: &Registers) -> Result<Vec<u8>, Error> {
+    let _guard = Semaphore::take(device, registers, register::SW_FW_SYNC_PHY0 << reset::port(registers))?;
+    let bus = I2c { registers };
+    let read = |memory: u8| {
+        let mut bytes = vec![0; MEMORY];
+        (0..ATTEMPTS).any(|_| bus.read(memory, &mut bytes)).then_some(bytes)
+    };
+    let mut memories = read(i2c::EEPROM).ok_or_else(|| Error::Module { device: device.to_owned() })?;
+    let kind = memories.get(DIAGNOSTICS_TYPE).copied().unwrap_or(0);
+    if kind & (HAS_DIAGNOSTICS | CHANGES_ADDRESS) == HAS_DIAGNOSTICS
+        && let Some(diagnostics) = read(i2c::DIAGNOSTICS)
+    {
+        memories.extend(diagnostics);
+    }
+    if registers.is_gone() {
+        return Err(Error::Gone { device: device.to_owned() });
+    }
+    Ok(memories)
 }
 
 /// Sets the analogue core up for a module, with the words that the EEPROM has for its kind. Without any, what the

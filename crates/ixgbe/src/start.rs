@@ -4,6 +4,7 @@
 //! handle goes (`running`), and only then is memory given back.
 
 use crate::capabilities::{FCS, LARGEST_FRAME};
+use crate::clock::SharedClock;
 use crate::devices::{Device, Mac, Media};
 use crate::interrupts::Interrupt;
 use crate::port::Control;
@@ -15,11 +16,13 @@ use crate::statistics::Totals;
 use crate::telling::TellingQueue;
 use crate::told::Wanted;
 use crate::transmit::TransmitQueue;
-use crate::{Error, capabilities, filters, interrupts, link, reset, sfp, wait};
+use crate::{
+    Error, capabilities, director, filters, interrupts, link, pause, reset, sfp, statistics, steering, wait,
+};
 use ringway_dma::{Descriptor, Placement, Ring, RingBase, RingMemory};
 use ringway_packet::Pool;
 use ringway_pci::{Function, Width};
-use ringway_port::{Information, Offloads, Opened, PortOptions};
+use ringway_port::{Information, Offloads, Opened, Pause, PortOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +62,7 @@ pub(crate) fn open(
         information.model = format!("{} with {module}", device.name);
     }
     link::bring_up(registers, device, module.as_ref());
+    statistics::map_queues(registers);
     Totals::clear(registers);
 
     initialise_receive(name, registers, device.mac, options)?;
@@ -69,6 +73,7 @@ pub(crate) fn open(
     }
     filters::initialise(registers, information.mac, options.offloads.contains(Offloads::VLAN_FILTER));
     initialise_transmit(registers);
+    steering::clear(name, registers)?;
     let interrupts = interrupts::connect(&running, options)?;
 
     // The device must reach memory before it fetches descriptors (section 4.6.7: enabling a queue does).
@@ -83,6 +88,11 @@ pub(crate) fn open(
         transmit.push(start_transmit(&running, queue, options, pool, &mut rings)?);
     }
     enable_receive(name, registers)?;
+    pause::set(registers, device.mac, options.receive_queues, Pause::default());
+    let clock = SharedClock::start(&running, device.mac);
+    if options.offloads.contains(Offloads::TIMESTAMP) {
+        clock.stamp_packets();
+    }
     // The firmware hands the port over (section 8.2.3.1.3).
     registers.set(register::CTRL_EXT, register::CTRL_EXT_DRIVER_LOADED);
     if registers.is_gone() {
@@ -93,19 +103,19 @@ pub(crate) fn open(
         receive.iter().map(|queue| Arc::clone(queue.counters())).collect(),
         transmit.iter().map(|queue| Arc::clone(queue.counters())).collect(),
     );
-    let wanted = Wanted::new(options.offloads, device.mac);
+    let wanted = Wanted::new(options.offloads, device.mac, &clock);
     let control = Control::new(
         Arc::clone(&running),
         (device, options),
         module,
         information,
         counters,
-        spreading,
+        (spreading, clock),
         interrupts.link,
     );
     Ok(Opened {
         control: Box::new(control),
-        receive: receive.into_iter().map(|queue| boxed(queue, wanted)).collect(),
+        receive: receive.into_iter().map(|queue| boxed(queue, wanted.clone())).collect(),
         transmit: transmit.into_iter().map(|queue| Box::new(queue) as _).collect(),
     })
 }
@@ -150,8 +160,8 @@ fn initialise_receive(
     options: &PortOptions,
 ) -> Result<(), Error> {
     disable_receive(device, registers)?;
-    // One traffic class: it has the whole packet buffer.
-    registers.write(register::rxpbsize(0), mac.receive_buffer() << register::RXPBSIZE_SHIFT);
+    // One traffic class: it has the whole packet buffer, but what flow director needs of it.
+    registers.write(register::rxpbsize(0), director::packet_buffer(mac) << register::RXPBSIZE_SHIFT);
     for buffer in 1..register::PACKET_BUFFERS {
         registers.write(register::rxpbsize(buffer), 0);
     }

@@ -3,7 +3,7 @@
 //! Its counters clear when they are read, so one owner reads them and adds up. A 32-bit packet counter wraps after
 //! 288 s at line rate: [`Totals::update`] is called about once a second.
 
-use crate::registers::Registers;
+use crate::registers::{self as register, Registers};
 
 /// A counter: its name, its register, and whether a second register holds four more bits.
 struct Counter {
@@ -24,6 +24,11 @@ const COUNTERS: &[Counter] = &[
     counter("CRCERRS", 0x04000),
     counter("ILLERRC", 0x04004),
     counter("ERRBC", 0x04008),
+    counter("MSPDC", 0x04010),
+    counter("LXONTXC", 0x03f60),
+    counter("LXOFFTXC", 0x03f68),
+    counter("LXONRXCNT", 0x041a4),
+    counter("LXOFFRXCNT", 0x041a8),
     counter("MLFC", 0x04034),
     counter("MRFC", 0x04038),
     counter("RLEC", 0x04040),
@@ -56,24 +61,82 @@ const COUNTERS: &[Counter] = &[
     counter("MPTC", 0x040f0),
     counter("BPTC", 0x040f4),
     counter("XEC", 0x04120),
+    counter("RXNFGPC", 0x041b0),
+    wide("RXNFGBC", 0x041b4),
+    counter("RXDGPC", 0x02f50),
+    wide("RXDGBC", 0x02f54),
+    counter("RXDDPC", 0x02f5c),
+    wide("RXDDBC", 0x02f60),
+    counter("RXLPBKPC", 0x02f68),
+    wide("RXLPBKBC", 0x02f6c),
+    counter("RXDLPBKPC", 0x02f74),
+    wide("RXDLPBKBC", 0x02f78),
+    counter("TXDGPC", 0x087a0),
+    wide("TXDGBC", 0x087a4),
+    counter("MNGPRC", 0x040b4),
+    counter("MNGPDC", 0x040b8),
+    counter("MNGPTC", 0x0cf90),
+    counter("FDIRMATCH", 0x0ee58),
+    counter("FDIRMISS", 0x0ee5c),
 ];
-/// Packets that a queue dropped because its ring was full (8.2.3.23.75).
-const fn qprdc(queue: u64) -> u64 {
-    0x01430 + queue * 0x40
-}
-/// Queues that have such a counter.
+/// Queues that have counters of their own; those beyond share them, sixteen by sixteen (RQSMR, TQSM).
 const COUNTED_QUEUES: u64 = 16;
+
+/// Sixteen counters of queues, under the datasheet's name with the set's number.
+macro_rules! per_queue {
+    ($kind:ident, $name:literal, $first:expr, $step:expr) => {
+        per_queue!($kind, $name, $first, $step, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($kind:ident, $name:literal, $first:expr, $step:expr, $($queue:literal)*) => {
+        [$($kind(concat!($name, "[", $queue, "]"), $first + $queue * $step)),*]
+    };
+}
+
+/// Each queue's packets, bytes, and packets dropped for want of descriptors (8.2.3.23.71 to 8.2.3.23.79).
+const QUEUES: [[Counter; COUNTED_QUEUES as usize]; 5] = [
+    per_queue!(counter, "QPRC", 0x01030, 0x40),
+    per_queue!(wide, "QBRC", 0x01034, 0x40),
+    per_queue!(counter, "QPRDC", 0x01430, 0x40),
+    per_queue!(counter, "QPTC", 0x08680, 4),
+    per_queue!(wide, "QBTC", 0x08700, 8),
+];
+
+/// Counters of which a register holds two: the name of each half, and the bits of the lower one.
+struct Pair {
+    names: [&'static str; 2],
+    register: u64,
+    bits: u32,
+}
+
+const PAIRS: [Pair; 2] = [
+    Pair { names: ["FDIRUSTAT.Add", "FDIRUSTAT.Remove"], register: 0x0ee50, bits: 16 },
+    Pair { names: ["FDIRFSTAT.Add", "FDIRFSTAT.Remove"], register: 0x0ee54, bits: 8 },
+];
+
+/// All single counters: the port's, then the queues'.
+fn counters() -> impl Iterator<Item = &'static Counter> {
+    COUNTERS.iter().chain(QUEUES.iter().flatten())
+}
+
+/// Gives each queue its own counters, as far as there are (8.2.3.23.71, 8.2.3.23.73): a byte a queue.
+pub(crate) fn map_queues(registers: &Registers) {
+    for word in 0..register::QUEUE_MAP_WORDS {
+        let sets: [u8; 4] = std::array::from_fn(|queue| ((word * 4 + queue as u64) % COUNTED_QUEUES) as u8);
+        registers.write(register::rqsmr(word), u32::from_le_bytes(sets));
+        registers.write(register::tqsm(word), u32::from_le_bytes(sets));
+    }
+}
 
 /// Sums since the port was opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Totals {
-    sums: [u64; COUNTERS.len()],
-    queue_drops: u64,
+    sums: Vec<u64>,
+    pairs: [[u64; 2]; PAIRS.len()],
 }
 
 impl Default for Totals {
     fn default() -> Self {
-        Self { sums: [0; COUNTERS.len()], queue_drops: 0 }
+        Self { sums: vec![0; counters().count()], pairs: [[0; 2]; PAIRS.len()] }
     }
 }
 
@@ -89,14 +152,17 @@ impl Totals {
             return; // All ones are no counts.
         }
         let mut now = self.clone();
-        for (sum, counter) in now.sums.iter_mut().zip(COUNTERS) {
+        for (sum, counter) in now.sums.iter_mut().zip(counters()) {
             // The low half first: reading the high one clears both (8.2.3.23.22).
             let low = u64::from(registers.read(counter.register));
             let high = if counter.wide { u64::from(registers.read(counter.register + 4) & 0xf) } else { 0 };
             *sum = sum.wrapping_add(low | (high << 32));
         }
-        for queue in 0..COUNTED_QUEUES {
-            now.queue_drops = now.queue_drops.wrapping_add(registers.read(qprdc(queue)).into());
+        for ([low, high], pair) in now.pairs.iter_mut().zip(&PAIRS) {
+            let value = registers.read(pair.register);
+            let mask = (1 << pair.bits) - 1;
+            *low = low.wrapping_add((value & mask).into());
+            *high = high.wrapping_add((value >> pair.bits & mask).into());
         }
         // Nor are they when the device went on the way.
         if !registers.is_gone() {
@@ -106,13 +172,14 @@ impl Totals {
 
     /// Frames without a place to go: missed for want of room in the packet buffer, or dropped by their queue.
     pub(crate) fn missed(&self) -> u64 {
-        let missed = COUNTERS.iter().zip(self.sums).find(|(counter, _)| counter.name == "MPC");
-        missed.map_or(0, |(_, sum)| sum).wrapping_add(self.queue_drops)
+        let is_missed = |counter: &Counter| counter.name == "MPC" || counter.name.starts_with("QPRDC");
+        let missed = counters().zip(&self.sums).filter(|(counter, _)| is_missed(counter));
+        missed.fold(0, |all, (_, sum)| all.wrapping_add(*sum))
     }
 
     /// The sums under the datasheet's names.
     pub(crate) fn named(&self) -> Vec<(&'static str, u64)> {
-        let named = COUNTERS.iter().zip(self.sums).map(|(counter, sum)| (counter.name, sum));
-        named.chain([("QPRDC", self.queue_drops)]).collect()
+        let pairs = PAIRS.iter().zip(self.pairs).flat_map(|(pair, sums)| pair.names.into_iter().zip(sums));
+        counters().map(|counter| counter.name).zip(self.sums.iter().copied()).chain(pairs).collect()
     }
 }

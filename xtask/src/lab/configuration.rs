@@ -22,6 +22,9 @@ pub enum Configuration {
     EmulatedFiles,
     /// Behind an IOMMU 48 bits wide: two emulated 82599s, one of which is taken away.
     EmulatedLost,
+    /// Behind an IOMMU 48 bits wide: virtio NICs that differ in what they offer ([`MODES`]), on wires that pass requests for
+    /// checksums and segments on.
+    VirtioModes,
     /// A small Debian machine: its own udev, kmod, PAM, su and sudo. An IOMMU 48 bits wide, two NICs on wires,
     /// [`THIRD`] and [`DEBIAN_GROUPED`].
     Debian,
@@ -31,6 +34,16 @@ pub enum Configuration {
 pub const FIRST: &str = "0000:01:00.0";
 /// The NIC on the second wire.
 pub const SECOND: &str = "0000:02:00.0";
+/// What the NICs of [`Configuration::VirtioModes`] offer, by the wires that they are on; all have addresses as if they were
+/// [`FIRST`], [`SECOND`] and so on.
+pub const MODES: [&str; 6] = [
+    ",mq=on,vectors=10,rss=on,hash=on,queue_reset=on",
+    ",mq=on,vectors=10,rss=on,hash=on,queue_reset=on",
+    ",mrg_rxbuf=off",
+    ",event_idx=off,mq=on,vectors=10",
+    ",indirect_desc=off",
+    ",mrg_rxbuf=off,event_idx=off,indirect_desc=off",
+];
 /// A NIC on no wire, of [`Configuration::Debian`].
 pub const THIRD: &str = "0000:03:00.0";
 /// Two virtio NICs in one IOMMU group, of [`Configuration::Debian`].
@@ -102,9 +115,12 @@ impl Configuration {
     pub fn address_bits(self) -> Option<u32> {
         match self {
             Self::Iommu39 => Some(39),
-            Self::Iommu48 | Self::EmulatedIommu | Self::EmulatedFiles | Self::EmulatedLost | Self::Debian => {
-                Some(48)
-            }
+            Self::Iommu48
+            | Self::EmulatedIommu
+            | Self::EmulatedFiles
+            | Self::EmulatedLost
+            | Self::VirtioModes
+            | Self::Debian => Some(48),
             Self::NoIommu | Self::Emulated => None,
         }
     }
@@ -131,6 +147,17 @@ impl Configuration {
             _ => false,
         };
         self.layout().iter().filter(wired).count()
+    }
+
+    /// Whether its wires pass requests for checksums and segments on, instead of having the kernel fulfil them before.
+    pub fn passes_offloads(self) -> bool {
+        self == Self::VirtioModes
+    }
+
+    /// How many queues the TAP of a wire has.
+    pub fn queues(self, wire: usize) -> usize {
+        let several = MODES.get(wire).is_some_and(|offered| offered.contains("mq=on"));
+        if self == Self::VirtioModes && several { 4 } else { 1 }
     }
 
     /// The kernel's arguments.
@@ -215,6 +242,9 @@ impl Configuration {
             Self::EmulatedLost => {
                 return vec![served("82599", Plug::Wire(0)), served("82599", Plug::Wire(1))];
             }
+            Self::VirtioModes => {
+                return MODES.iter().enumerate().map(|(wire, offers)| Device::Wired(wire, offers)).collect();
+            }
             Self::Iommu39 | Self::Iommu48 | Self::NoIommu | Self::Debian => {}
         }
         let mut layout = vec![Device::Wired(0, ""), Device::Wired(1, "")];
@@ -259,6 +289,7 @@ impl fmt::Display for Configuration {
             Self::EmulatedIommu => "emulated-iommu",
             Self::EmulatedFiles => "emulated-files",
             Self::EmulatedLost => "emulated-lost",
+            Self::VirtioModes => "virtio-modes",
             Self::Debian => "debian",
         })
     }

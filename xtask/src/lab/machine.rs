@@ -104,7 +104,7 @@ impl Machine {
         let name = name.as_str();
         let image = Image::of(plan, configuration, name, &next.files)?;
         let wires = (0..configuration.wires())
-            .map(|wire| Wire::create(end(wire), &plan.busybox))
+            .map(|wire| Wire::create(end(configuration, wire), &plan.busybox))
             .collect::<Result<Vec<_>>>()?;
         let console = plan.logs.join(format!("{name}.console"));
         let log = plan.logs.join(format!("{name}.qemu"));
@@ -125,16 +125,19 @@ impl Machine {
             .args(["-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control"]);
         let cards = cards::start(plan, configuration, &wires, name)?;
         for (index, wire) in wires.iter().enumerate().filter(|(index, _)| configuration.has_wire(*index)) {
-            let descriptor = wire.tap().as_raw_fd();
-            command.arg("-netdev").arg(format!("tap,id=wire{index},fd={descriptor}"));
-            fcntl_setfd(wire.tap(), FdFlags::empty()).context("cannot let QEMU inherit a TAP")?;
+            let descriptors: Vec<String> = wire.queues().map(|tap| tap.as_raw_fd().to_string()).collect();
+            let word = if descriptors.len() > 1 { "fds" } else { "fd" };
+            command.arg("-netdev").arg(format!("tap,id=wire{index},{word}={}", descriptors.join(":")));
+            for tap in wire.queues() {
+                fcntl_setfd(tap, FdFlags::empty()).context("cannot let QEMU inherit a TAP")?;
+            }
         }
         let sockets: Vec<&Path> = cards.iter().map(Card::socket).collect();
         command.args(configuration.devices(&sockets));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
         let mut child = command.spawn().context("cannot start QEMU")?;
-        for wire in &wires {
-            fcntl_setfd(wire.tap(), FdFlags::CLOEXEC)?;
+        for tap in wires.iter().flat_map(Wire::queues) {
+            fcntl_setfd(tap, FdFlags::CLOEXEC)?;
         }
         let deadline = watch(&child)?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -314,10 +317,11 @@ fn watch(child: &Child) -> Result<Sender<()>> {
     Ok(sender)
 }
 
-fn end(wire: usize) -> End {
+fn end(configuration: Configuration, wire: usize) -> End {
     End {
         address: format!("10.77.0.{}/24", wire + 1),
         hardware_address: format!("02:00:00:00:00:{wire:02x}"),
-        offloads: false,
+        offloads: configuration.passes_offloads(),
+        queues: configuration.queues(wire),
     }
 }

@@ -15,7 +15,7 @@ const FORWARDER: &str = "ringway";
 /// Its hooks for the lab, such as a panic in a worker at a chosen moment.
 const FAULT_INJECTION: &str = "fault-injection";
 /// Test programs that are examples of library crates; whichever crates have them.
-const EXAMPLES: [&str; 1] = ["iommu-confinement"];
+const EXAMPLES: [&str; 2] = ["iommu-confinement", "virtio-modes"];
 
 #[derive(Deserialize)]
 struct Metadata {

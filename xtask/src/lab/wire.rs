@@ -3,9 +3,11 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
@@ -16,6 +18,9 @@ use crate::tool;
 
 /// The name of the interface in each namespace.
 pub const INTERFACE: &str = "tap0";
+
+/// In this time the kernel can use an address that it was given.
+const SETTLED: Duration = Duration::from_secs(20);
 
 /// A network namespace, held open.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub struct End {
     pub hardware_address: String,
     /// Whether the TAP passes check sum and segmentation requests on to the NIC (`IFF_VNET_HDR`).
     pub offloads: bool,
+    /// How many queues the TAP has (`IFF_MULTI_QUEUE` for more than one).
+    pub queues: usize,
 }
 
 /// An end of a wire.
@@ -70,6 +77,8 @@ pub struct Wire {
     /// What it was set up with.
     pub end: End,
     tap: OwnedFd,
+    /// Its queues but the first.
+    further: Vec<OwnedFd>,
     busybox: PathBuf,
 }
 
@@ -78,12 +87,13 @@ impl Wire {
     /// itself.
     pub fn create(end: End, busybox: &Path) -> Result<Self> {
         let namespace = Namespace::create()?;
-        let tap = namespace.within(|| {
+        let (tap, further) = namespace.within(|| {
             let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
             if Path::new(path).exists() {
                 fs::write(path, "1").with_context(|| format!("cannot write {path}"))?;
             }
-            let tap = open_tap(end.offloads)?;
+            let tap = open_tap(&end)?;
+            let further = (1..end.queues).map(|_| open_tap(&end)).collect::<Result<Vec<_>>>()?;
             let ip = |arguments: &[&str]| -> Result<()> {
                 tool::output_of(Command::new(busybox).arg("ip").args(arguments)).map(|_| ())
             };
@@ -91,14 +101,19 @@ impl Wire {
             ip(&["link", "set", INTERFACE, "address", &end.hardware_address])?;
             ip(&["addr", "add", &end.address, "dev", INTERFACE])?;
             ip(&["link", "set", INTERFACE, "up"])?;
-            Ok(tap)
+            Ok((tap, further))
         })?;
-        Ok(Self { namespace, end, tap, busybox: busybox.to_owned() })
+        Ok(Self { namespace, end, tap, further, busybox: busybox.to_owned() })
     }
 
     /// The TAP's descriptor, for QEMU.
     pub fn tap(&self) -> &OwnedFd {
         &self.tap
+    }
+
+    /// The descriptors of all its queues.
+    pub fn queues(&self) -> impl Iterator<Item = &OwnedFd> {
+        std::iter::once(&self.tap).chain(&self.further)
     }
 
     /// The Internet address without the prefix length.
@@ -119,6 +134,15 @@ impl Wire {
             set("disable_ipv6", if address.is_some() { "0" } else { "1" })?;
             if let Some(address) = address {
                 tool::output_of(self.busybox("ip").args(["-6", "addr", "add", address, "dev", INTERFACE]))?;
+                // Even without duplicate address detection the kernel needs a moment until it takes the address for good.
+                let bare = address.split('/').next().unwrap_or_default();
+                let end = Instant::now() + SETTLED;
+                while let Err(error) = UdpSocket::bind((bare, 0)) {
+                    if Instant::now() > end {
+                        return Err(error).with_context(|| format!("cannot use the address {bare}"));
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
             }
             Ok(())
         })
@@ -133,7 +157,7 @@ impl Wire {
 }
 
 /// Opens a TAP interface in the calling thread's network namespace.
-fn open_tap(offloads: bool) -> Result<OwnedFd> {
+fn open_tap(end: &End) -> Result<OwnedFd> {
     let path = "/dev/net/tun";
     let file = File::options().read(true).write(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => anyhow!(
@@ -144,8 +168,11 @@ fn open_tap(offloads: bool) -> Result<OwnedFd> {
         _ => anyhow!("cannot open {path}: {error}"),
     })?;
     let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
-    if offloads {
+    if end.offloads {
         flags |= libc::IFF_VNET_HDR;
+    }
+    if end.queues > 1 {
+        flags |= libc::IFF_MULTI_QUEUE;
     }
     let mut name = [0; libc::IFNAMSIZ];
     for (slot, byte) in name.iter_mut().zip(INTERFACE.bytes()) {

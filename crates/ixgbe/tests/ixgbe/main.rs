@@ -6,6 +6,8 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod clock;
+mod dumps;
 mod filters;
 mod hostile;
 mod interrupts;
@@ -14,9 +16,11 @@ mod link;
 mod moving;
 mod offloads;
 mod packets;
+mod pause;
 mod queues;
 mod starting;
 mod statistics;
+mod steering;
 mod stopping;
 mod support;
 mod telling;

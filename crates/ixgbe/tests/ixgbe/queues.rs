@@ -109,7 +109,7 @@ fn forward(
 }
 
 /// Closed loop with the model on a thread and a thread a queue pair: nothing lost, nothing reordered in a flow.
-fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> Arrivals {
+fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> (Arrivals, Vec<u64>) {
     let Port { mut control, mut receive, mut transmit, mut device, pool, .. } = open(setup(queues, 256));
     let (wire, monitor) = marked(flows, count);
     device.attach(Box::new(wire));
@@ -135,18 +135,28 @@ fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> Arrivals {
     });
     let statistics = control.statistics().unwrap();
     assert_eq!((statistics.received().packets, statistics.sent().packets), (count, count));
+    let counts = statistics.receive.iter().map(|queue| queue.packets).collect();
     let device = running.stop();
     drop((control, receive, transmit));
     assert_eq!((pool.available(), pool.lost(), device.faults()), (pool.buffers(), 0, 0));
-    monitor.read()
+    (monitor.read(), counts)
 }
 
 #[test]
 fn queues_on_threads_lose_and_reorder_nothing_in_closed_loop() {
     for (queues, flows, limit) in [(1, 1, 32), (2, 64, 32), (4, 64, 8), (2, 16, 256)] {
         let count = 60_000;
-        let Arrivals { made, totals } = closed_loop(queues, flows, count, limit);
+        let (Arrivals { made, totals }, _) = closed_loop(queues, flows, count, limit);
         assert_eq!((made, totals.received), (count, count), "{totals:?}");
         assert!(totals.is_clean(), "{queues} queues: {totals:?}");
     }
+}
+
+#[test]
+fn ten_thousand_flows_on_four_threads_stay_in_order_and_spread_within_a_tenth_of_even() {
+    let (flows, count) = (10_000, 80_000);
+    let (Arrivals { totals, .. }, counts) = closed_loop(4, flows, count, 32);
+    assert!(totals.is_clean() && totals.received == count, "{totals:?}");
+    let even = count / 4;
+    assert!(counts.iter().all(|queue| queue.abs_diff(even) <= even / 10), "{counts:?}");
 }

@@ -83,8 +83,8 @@ impl Backend for Again {
 #[test]
 fn what_the_device_cannot_do_is_refused_with_what_it_can() {
     for (setup, words) in [
-        (with(|setup| setup.port.receive_queues = 0), ["1 to 128 receive queues", "not with 0"]),
-        (with(|setup| setup.port.receive_queues = 129), ["128 receive queues", "129"]),
+        (with(|setup| setup.port.receive_queues = 0), ["1 to 127 receive queues", "not with 0"]),
+        (with(|setup| setup.port.receive_queues = 128), ["127 receive queues", "128"]),
         (with(|setup| setup.port.transmit_queues = 65), ["64 transmit queues", "65"]),
         (with(|setup| setup.port.receive_ring = 32), ["32 descriptors", "64 to 4096"]),
         (with(|setup| setup.port.transmit_ring = 8192), ["8192 descriptors", "64 to 4096"]),
@@ -288,7 +288,7 @@ fn the_registers_are_set_as_the_datasheet_asks() {
     assert_eq!(read(0x2f00) & 0x063e_0002, 0x0600_0002, "RDRXCTL: strip, RSC first size 0, bits 25 and 26");
     assert_eq!(read(0x4240) & 0x407, 0x407, "HLREG0: CRC, strip, jumbo, pad");
     assert_eq!(read(0x4268), 1522 << 16, "MAXFRS counts the FCS, not the tag");
-    assert_eq!(read(0x3c00), 512 << 10);
+    assert_eq!(read(0x3c00), 448 << 10, "512 KiB but flow director's 64");
     assert_eq!(read(0xcc00), 160 << 10);
     assert_eq!(read(0x4950), 150);
     assert_eq!(read(0x8100), 0xfff);
@@ -317,7 +317,7 @@ fn the_registers_are_set_as_the_datasheet_asks() {
 fn the_packet_buffer_is_as_large_as_the_generation_has_it() {
     use ringway_model::ixgbe::Personality;
     for (personality, kibibytes) in
-        [(Personality::Backplane82599, 512), (Personality::X540, 384), (Personality::X550, 384)]
+        [(Personality::Backplane82599, 448), (Personality::X540, 320), (Personality::X550, 320)]
     {
         let port = open(with(|setup| setup.model.personality = personality));
         assert_eq!(port.watch.read(0x3c00), kibibytes << 10, "{personality:?}");

@@ -42,6 +42,10 @@ fn received_frames_are_counted_by_kind() {
             ("TOR", 5 * 104 + 1604),
             ("ROC", 1),
             ("PRC127", 5),
+            ("RXDGPC", 4),
+            ("RXDGBC", 4 * 104),
+            ("QPRC[0]", 4),
+            ("QBRC[0]", 4 * 104),
         ],
     );
     let received = port.control.statistics().unwrap().received();
@@ -65,6 +69,10 @@ fn sent_frames_are_counted_by_kind() {
             ("PTC255", 1),
             ("PTC1023", 1),
             ("PTC1522", 1),
+            ("TXDGPC", 4),
+            ("TXDGBC", 64 + 204 + 1004 + 1518),
+            ("QPTC[0]", 4),
+            ("QBTC[0]", 64 + 204 + 1004 + 1518),
         ],
     );
     let sent = port.control.statistics().unwrap().sent();
@@ -94,7 +102,7 @@ fn frames_that_find_no_room_are_counted_where_they_are_lost() {
     let mut port = open(Setup::default());
     port.device.attach(Box::new(Impatient(600)));
     while port.device.step() > 0 {}
-    assert_eq!((port.counter("QPRDC"), port.counter("MPC")), (600 - 511, 0));
+    assert_eq!((port.counter("QPRDC[0]"), port.counter("MPC")), (600 - 511, 0));
     assert_eq!(port.counter("GPRC"), 511);
     let mut batch = port.batch(256);
     for expected in [256, 255, 0] {
@@ -118,7 +126,7 @@ fn sums_go_on_where_the_devices_counters_wrap() {
         port.watch.record().forced.clear();
         assert_eq!(port.counter("GPRC"), lap * 0xffff_fff0);
         assert_eq!(port.counter("GORC"), lap * 0xf_ffff_ff00);
-        assert_eq!(port.counter("QPRDC"), lap * 5);
+        assert_eq!(port.counter("QPRDC[0]"), lap * 5);
     }
     port.close();
 }
@@ -180,18 +188,55 @@ fn each_counter_is_read_at_its_place_in_the_datasheet() {
         ("MPTC", 0x40f0),
         ("BPTC", 0x40f4),
         ("XEC", 0x4120),
-        ("QPRDC", 0x1430),
+        ("MSPDC", 0x4010),
+        ("LXONTXC", 0x3f60),
+        ("LXOFFTXC", 0x3f68),
+        ("LXONRXCNT", 0x41a4),
+        ("LXOFFRXCNT", 0x41a8),
+        ("RXNFGPC", 0x41b0),
+        ("RXNFGBC", 0x41b4),
+        ("RXDGPC", 0x2f50),
+        ("RXDGBC", 0x2f54),
+        ("RXDDPC", 0x2f5c),
+        ("RXDDBC", 0x2f60),
+        ("RXLPBKPC", 0x2f68),
+        ("RXLPBKBC", 0x2f6c),
+        ("RXDLPBKPC", 0x2f74),
+        ("RXDLPBKBC", 0x2f78),
+        ("TXDGPC", 0x87a0),
+        ("TXDGBC", 0x87a4),
+        ("MNGPRC", 0x40b4),
+        ("MNGPDC", 0x40b8),
+        ("MNGPTC", 0xcf90),
+        ("FDIRMATCH", 0xee58),
+        ("FDIRMISS", 0xee5c),
     ];
+    let queues = (0..16u64).flat_map(|queue| {
+        [
+            (format!("QPRC[{queue}]"), 0x1030 + queue * 0x40),
+            (format!("QBRC[{queue}]"), 0x1034 + queue * 0x40),
+            (format!("QPRDC[{queue}]"), 0x1430 + queue * 0x40),
+            (format!("QPTC[{queue}]"), 0x8680 + queue * 4),
+            (format!("QBTC[{queue}]"), 0x8700 + queue * 8),
+        ]
+    });
+    let places: Vec<(String, u64)> =
+        places.into_iter().map(|(name, register)| (name.to_owned(), register)).chain(queues).collect();
     let mut port = open(Setup::default());
     let known = port.control.statistics().unwrap().device;
-    assert_eq!(known.len(), places.len());
+    assert_eq!(known.len(), places.len() + 4, "and two registers of two counters each");
     for (index, (name, register)) in places.into_iter().enumerate() {
         let count = 1000 + index as u32;
         port.watch.record().forced = [(register, count)].into();
         port.control.check().unwrap();
         port.watch.record().forced.clear();
-        assert_eq!(port.counter(name), u64::from(count), "{name}");
+        assert_eq!(port.counter(&name), u64::from(count), "{name}");
     }
+    port.watch.record().forced = [(0xee50, 7 << 16 | 9), (0xee54, 3 << 8 | 4)].into();
+    port.control.check().unwrap();
+    port.watch.record().forced.clear();
+    let counts = ["FDIRUSTAT.Add", "FDIRUSTAT.Remove", "FDIRFSTAT.Add", "FDIRFSTAT.Remove"];
+    assert_eq!(counts.map(|name| port.counter(name)), [9, 7, 4, 3]);
     port.close();
 }
 
@@ -205,5 +250,47 @@ fn what_was_counted_before_the_port_was_opened_does_not_count() {
     watch.record().forced.clear();
     let mut port = Port::new(opened, device, watch, pool, space);
     assert_eq!(port.counter("GPRC"), 0);
+    port.close();
+}
+
+#[test]
+fn each_queue_counts_for_itself_and_those_beyond_sixteen_share() {
+    use ringway_packet::PoolOptions;
+    use ringway_port::{Filter, Matching, PortOptions, Target};
+    let mut port = open(Setup {
+        port: PortOptions {
+            receive_queues: 40,
+            transmit_queues: 20,
+            receive_ring: 64,
+            transmit_ring: 64,
+            ..PortOptions::default()
+        },
+        pool: PoolOptions { buffers: 8192, ..PoolOptions::default() },
+        ..Setup::default()
+    });
+    for queue in [0u16, 7, 15, 16, 23, 39] {
+        let filter = Filter { matching: Matching::EtherType(0x88b5), target: Target::Queue(queue) };
+        let id = port.control.add_filter(&filter).unwrap();
+        let (set, before) = (queue % 16, port.control.statistics().unwrap());
+        assert!(port.device.inject(&to(OWN, 200)));
+        let after = port.control.statistics().unwrap();
+        let name = format!("QPRC[{set}]");
+        for ((name_before, before), (name_after, after)) in before.device.iter().zip(&after.device) {
+            assert_eq!(name_before, name_after);
+            if name_after.starts_with("QPRC") {
+                assert_eq!(after - before, u64::from(*name_after == name), "{name_after}");
+            }
+        }
+        port.control.remove_filter(id).unwrap();
+    }
+    for queue in [0usize, 15, 16, 19] {
+        let name = format!("QPTC[{}]", queue % 16);
+        let before = port.counter(&name);
+        let mut batch = port.batch(1);
+        batch.push(port.pool.packet_from(&to(OWN, 60)).unwrap()).unwrap();
+        assert_eq!(port.transmit[queue].transmit(&mut batch).unwrap(), 1);
+        while port.device.step() > 0 {}
+        assert_eq!(port.counter(&name), before + 1);
+    }
     port.close();
 }

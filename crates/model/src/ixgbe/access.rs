@@ -66,6 +66,11 @@ impl Core {
             LINKS2 => 0,
             ANLP1 => self.link.partner(),
             SECRXSTAT | SECTXSTAT => SECURITY_READY,
+            TSYNCRXCTL => stored & !TSYNCRXCTL_VALID | u32::from(self.clock.has_stamp()),
+            RXSTMPL => self.clock.stamp_low(),
+            RXSTMPH => self.clock.stamp_high(),
+            SYSTIML => self.clock.read_low(),
+            SYSTIMH => self.clock.read_high(),
             _ => stored,
         }
     }
@@ -95,8 +100,11 @@ impl Core {
             STATUS | LINKS | LINKS2 | ANLP1 | SECRXSTAT | SECTXSTAT | FWSM | MREVID => return,
             CTRL => return self.control(value),
             // Done the moment it is asked for (7.1.2.7.3).
-            FDIRCTRL => return self.table.set(FDIRCTRL, value | FDIRCTRL_DONE),
-            FDIRCMD => return self.table.set(FDIRCMD, value & !3),
+            FDIRCTRL => {
+                self.table.set(FDIRCTRL, value | FDIRCTRL_DONE);
+                return self.steering.director.initialise(&mut self.table);
+            }
+            FDIRCMD => return self.steering.director.command(&mut self.table, value),
             EERD => return self.table.set(EERD, self.eeprom.read_command(value)),
             EEWR => {
                 let answer = self.eeprom.write_command(value);
@@ -112,6 +120,16 @@ impl Core {
             EEC => {
                 let fixed = EEC_PRESENT | EEC_AUTO_READ_DONE | EEC_FLASH_DONE;
                 return self.table.set(EEC, value | fixed);
+            }
+            SYSTIML => return self.clock.write(false, value),
+            SYSTIMH => return self.clock.write(true, value),
+            TIMINCA => {
+                self.table.set(TIMINCA, value);
+                return self.clock.set_increment(value);
+            }
+            TSAUXC => {
+                self.table.set(TSAUXC, value);
+                return self.clock.set_stopped(value & TSAUXC_DISABLE != 0);
             }
             // Address high: 16 bits, and "valid" (8.2.3.7.10).
             _ if within(offset, RAL, 256) && offset & 4 != 0 => self.table.set(offset, value & 0x8000_ffff),
@@ -138,6 +156,15 @@ impl Core {
             ESDP if self.options.personality == Personality::Fibre82599 => {
                 let changed = self.link.set_laser(value & ESDP_LASER_OFF == 0);
                 self.link_changed(changed);
+            }
+            FDIRM | FDIRSIP4M | FDIRDIP4M | FDIRTCPM | FDIRUDPM | FDIRSCTPM | FDIRHKEY => {
+                self.steering.director.refresh(&self.table);
+            }
+            _ if within(offset, ETQF, 8) || within(offset, ETQS, 8) => {
+                self.steering.refresh_types(&self.table)
+            }
+            _ if [SAQF, DAQF, SDPQF, FTQF, L34TIMIR].iter().any(|&array| within(offset, array, 128)) => {
+                self.steering.refresh_tuples(&self.table);
             }
             _ if within(offset, RAL, 256) => self.filters.refresh(&self.table),
             _ if within(offset, RETA, 32) || within(offset, RSSRK, 10) || within(offset, ERETA, 96) => {

@@ -3,16 +3,19 @@
 //! One lock stands around it (see `front.rs`). What the packet path needs of the registers is decoded when they
 //! are written, in `refresh_*`, and lies in plain fields.
 
+use super::clock::Clock;
 use super::eeprom::Eeprom;
 use super::filters::Filters;
 use super::interrupts::Interrupts;
 use super::link::Link;
 use super::module::Cage;
 use super::options::{Options, Personality};
+use super::pause::Pausing;
 use super::phy::Phy;
 use super::receive::ReceiveQueue;
 use super::registers::*;
 use super::rss::Scaling;
+use super::steering::Steering;
 use super::table::Table;
 use super::transmit::TransmitQueue;
 use ringway_dma::Fault;
@@ -44,6 +47,9 @@ pub(crate) struct Core {
     pub(crate) transmit: Vec<TransmitQueue>,
     pub(crate) filters: Filters,
     pub(crate) scaling: Scaling,
+    pub(crate) steering: Steering,
+    pub(crate) pausing: Pausing,
+    pub(crate) clock: Clock,
     pub(crate) interrupts: Interrupts,
     pub(crate) eeprom: Eeprom,
     pub(crate) cage: Cage,
@@ -84,6 +90,9 @@ impl Core {
             transmit: (0..QUEUES).map(|_| TransmitQueue::new()).collect(),
             filters: Filters::default(),
             scaling: Scaling::new(),
+            steering: Steering::default(),
+            pausing: Pausing::default(),
+            clock: Clock::new(&options),
             interrupts: Interrupts::new(),
             eeprom: Eeprom::new(&options),
             cage: Cage::new(&options),
@@ -152,6 +161,9 @@ impl Core {
     /// Decodes all registers anew.
     pub(crate) fn refresh(&mut self) {
         self.filters.refresh(&self.table);
+        self.steering = Steering::default();
+        self.pausing = Pausing::default();
+        self.clock = Clock::new(&self.options);
         self.scaling.refresh(&self.table, self.options.personality == Personality::X550);
         for queue in 0..QUEUES {
             self.refresh_receive_queue(queue);

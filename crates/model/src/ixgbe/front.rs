@@ -45,10 +45,13 @@ impl Device {
             return 0;
         }
         let mut moved = 0usize;
-        if let (Some(view), true) = (&mut self.view, self.core.bus_master) {
+        if let (Some(view), true) = (&mut self.view, self.core.bus_master)
+            && !self.core.is_paused(clock)
+        {
             moved = self.core.transmit(&mut view.burst(), wire);
         }
         let received = self.receive(wire);
+        self.core.tell_pause(wire);
         if self.core.interrupts.is_pending() {
             self.core.interrupts.flush(self.core.bus_master, clock.then(Instant::now));
         }

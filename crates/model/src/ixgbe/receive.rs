@@ -8,9 +8,10 @@
 use super::checksum::{Verdict, check_ipv4, check_transport, frame_check};
 use super::core::{Core, Faults};
 use super::filters::Destination;
-use super::headers::{Headers, UDP, recognise};
+use super::headers::{Headers, UDP, recognise, word};
 use super::registers::*;
 use super::rss::Hash;
+use super::steering::Choice;
 use super::table::Table;
 use crate::Memory;
 use ringway_dma::{Fault, Iova};
@@ -31,6 +32,9 @@ const L4_CHECKED: u64 = 1 << 5;
 const IP_CHECKED: u64 = 1 << 6;
 const PASSED_INEXACT: u64 = 1 << 7;
 const UDP_VALID: u64 = 1 << 10;
+const STAMPED: u64 = 1 << 16;
+/// In the first word: an EtherType filter matched.
+const TYPE_FILTER: u64 = 1 << 15;
 const L4_ERROR: u64 = 1 << 30;
 const IP_ERROR: u64 = 1 << 31;
 
@@ -206,6 +210,9 @@ impl Core {
         } else {
             frame
         };
+        if self.receiving && self.takes_pause(frame) {
+            return Delivery::Dropped;
+        }
         let headers = recognise(frame, self.filters.tag());
         let (destination, addressed) = self.filters.address(&self.table, frame);
         let on_wire = (frame.len() as u32).saturating_add(FCS);
@@ -217,7 +224,15 @@ impl Core {
         }
         let hash =
             if self.scaling.is_enabled() { self.scaling.hash(frame, &headers) } else { Hash::default() };
-        let number = self.scaling.queue(hash);
+        let choice = self.steering.choose(&mut self.table, frame, &headers);
+        let number = match choice {
+            Choice::Queue(number) | Choice::Type { queue: number, .. } => number,
+            Choice::Hash => self.scaling.queue(hash),
+            Choice::Drop => {
+                self.count_received(on_wire, true);
+                return Delivery::Dropped;
+            }
+        };
         let strips = self.receive.get(number).is_some_and(|queue| queue.strip) && headers.vlan.is_some();
         let check = if self.strips_check { [0; 4] } else { frame_check(frame) };
         let check = if self.strips_check { &check[..0] } else { &check[..] };
@@ -225,6 +240,7 @@ impl Core {
         let stored = frame.len().saturating_add(check.len()).saturating_sub(if strips { 4 } else { 0 });
         let needed = (stored as u32).div_ceil(queue.buffer.max(1)).max(1);
         if !queue.enabled || queue.available() < needed {
+            self.pausing.crowded |= queue.enabled && !queue.drop;
             // What needs more descriptors than the ring can ever offer would wait, and hold up the rest, for ever.
             if patient && !(queue.enabled && needed >= queue.size) {
                 return Delivery::NoRoom;
@@ -238,7 +254,15 @@ impl Core {
             self.count_received(on_wire, true);
             return Delivery::Dropped;
         }
-        let (first, mut second) = words(frame, &headers, hash, destination, self.hash_reported);
+        let (mut first, mut second) = words(frame, &headers, hash, destination, self.hash_reported);
+        if let Choice::Type { filter, .. } = choice {
+            // 7.1.6.2: the packet's type is then the filter's number.
+            first = TYPE_FILTER | (filter as u64) << 4;
+        }
+        if self.is_of_time(frame, &headers) && self.clock.stamp() {
+            second |= STAMPED;
+        }
+        let Some(queue) = self.receive.get_mut(number) else { return Delivery::Dropped };
         let frame = if strips {
             second |= VLAN_STRIPPED | u64::from(headers.vlan.unwrap_or(0)) << 48;
             self.untagged.clear();
@@ -257,6 +281,26 @@ impl Core {
         self.table.count_receive_queue(number, on_wire);
         self.interrupts.received(number);
         Delivery::Received
+    }
+
+    /// 7.9: whether a packet is one of the time protocol's that are stamped: an event, over Ethernet or UDP.
+    fn is_of_time(&self, frame: &[u8], headers: &Headers) -> bool {
+        if self.table.get(TSYNCRXCTL) & TSYNCRXCTL_ENABLE == 0 {
+            return false;
+        }
+        let marked = |filter| {
+            let what = self.table.element(ETQF, filter);
+            what & (ETQF_ENABLE | ETQF_TIME) == ETQF_ENABLE | ETQF_TIME && what as u16 == headers.ethertype
+        };
+        let message = if (0..8).any(marked) {
+            headers.network
+        } else if headers.types & UDP != 0 && word(frame, headers.transport.saturating_add(2)) == Some(319) {
+            headers.transport.saturating_add(8)
+        } else {
+            return false;
+        };
+        // Messages 0 to 3 are events, of version 2.
+        matches!(frame.get(message..message.saturating_add(2)), Some(&[kind, 2]) if kind & 0xf < 4)
     }
 
     /// The longest frame on the wire: MAXFRS counts while jumbo frames are on, and a tag may come on top (8.2.3.22.13).

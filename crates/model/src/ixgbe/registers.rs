@@ -89,6 +89,36 @@ registers! {
     CAUSES_OTHER = 0xffff_0000;
 }
 
+// Pause frames (8.2.3.3, 8.2.3.22.8).
+registers! {
+    FCCFG = 0x03d00;
+    FCCFG_LINK = 1 << 3;
+    MFLCN = 0x04294;
+    MFLCN_PASS_CONTROL = 1;
+    MFLCN_DISCARD_PAUSE = 1 << 1;
+    MFLCN_LINK = 1 << 3;
+    LXONTXC = 0x03f60;
+    LXOFFTXC = 0x03f68;
+    LXONRXCNT = 0x041a4;
+    LXOFFRXCNT = 0x041a8;
+}
+
+// The time protocol's clock (8.2.3.26).
+registers! {
+    TSYNCRXCTL = 0x05188;
+    TSYNCRXCTL_VALID = 1;
+    TSYNCRXCTL_ENABLE = 1 << 4;
+    RXSTMPL = 0x051e8;
+    RXSTMPH = 0x051a4;
+    ETQF_TIME = 1 << 30;
+    SYSTIML = 0x08c0c;
+    SYSTIMH = 0x08c10;
+    TIMINCA = 0x08c14;
+    TSAUXC = 0x08c20;
+    /// X550: the clock stands.
+    TSAUXC_DISABLE = 1 << 31;
+}
+
 // Receive (8.2.3.7, 8.2.3.8).
 registers! {
     /// Queues 0 to 63, 0x40 bytes each.
@@ -141,9 +171,44 @@ registers! {
     SECRXCTRL = 0x08d00;
     SECRXCTRL_DISABLE = 1 << 1;
     SECRXSTAT = 0x08d04;
+}
+
+// Filters to queues (8.2.3.7.14 to 8.2.3.7.20) and flow director (8.2.3.21).
+registers! {
+    ETQF = 0x05128;
+    ETQF_ENABLE = 1 << 31;
+    ETQS = 0x0ec00;
+    ETQS_ENABLE = 1 << 31;
+    SAQF = 0x0e000;
+    DAQF = 0x0e200;
+    SDPQF = 0x0e400;
+    FTQF = 0x0e600;
+    FTQF_ENABLE = 1 << 31;
+    L34TIMIR = 0x0e800;
     FDIRCTRL = 0x0ee00;
     FDIRCTRL_DONE = 1 << 3;
+    FDIRCTRL_PERFECT = 1 << 4;
+    FDIRIPSA = 0x0ee18;
+    FDIRIPDA = 0x0ee1c;
+    FDIRPORT = 0x0ee20;
+    FDIRVLAN = 0x0ee24;
+    FDIRHASH = 0x0ee28;
     FDIRCMD = 0x0ee2c;
+    FDIRCMD_VALID = 1 << 2;
+    FDIRCMD_CLEAR = 1 << 8;
+    FDIRCMD_DROP = 1 << 9;
+    FDIRFREE = 0x0ee38;
+    FDIRDIP4M = 0x0ee3c;
+    FDIRSIP4M = 0x0ee40;
+    FDIRTCPM = 0x0ee44;
+    FDIRUDPM = 0x0ee48;
+    FDIRUSTAT = 0x0ee50;
+    FDIRFSTAT = 0x0ee54;
+    FDIRMATCH = 0x0ee58;
+    FDIRMISS = 0x0ee5c;
+    FDIRHKEY = 0x0ee68;
+    FDIRM = 0x0ee70;
+    FDIRSCTPM = 0x0ee78;
 }
 
 // Transmit (8.2.3.9).

@@ -3,7 +3,8 @@
 //! It knows nothing of side effects (`access.rs` has them) but one: what counts, clears when it is read.
 
 use super::registers::{
-    MRFC, PRC64, PTC64, QBRC, QBTC, QPRC, QPRDC, QPTC, RQSMR, RXDGPC, TQSM, TXDGBCL, TXDGPC, WORDS,
+    FDIRMISS, FDIRUSTAT, MRFC, PRC64, PTC64, QBRC, QBTC, QPRC, QPRDC, QPTC, RQSMR, RXDGPC, TQSM, TXDGBCL,
+    TXDGPC, WORDS,
 };
 
 /// The registers of BAR 0 as 32-bit words.
@@ -126,6 +127,7 @@ pub(crate) fn is_counter(offset: u32) -> bool {
         0x1000..0x1400 => matches!(offset & 0x3f, RECEIVE_SET | 0x34 | 0x38),
         0x1400..0x1800 => offset & 0x3f == QPRDC & 0x3f,
         0x3f00..0x3fe0 | 0x4000..=MRFC | 0x4040 | PRC64..=0x40b8 | 0x40c0..0x4130 | 0x4140..0x4200 => true,
+        FDIRUSTAT..=FDIRMISS => true,
         RXDGPC..0x2f80 | QPTC..0x8780 | TXDGPC..=0x87b0 | 0xcf00..0xcfa0 => true,
         _ => false,
     }

@@ -55,9 +55,9 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// The guest's address on the first wire.
-const GUEST: &str = "10.77.0.9";
+pub(super) const GUEST: &str = "10.77.0.9";
 const TRANSFER: u64 = 20_000_000;
 /// Bytes of each of the guest's own connections, and their ports.
 const PART: u64 = 2_500_000;
@@ -65,7 +65,7 @@ const FROM_GUEST: Range<u16> = 7001..7009;
 const TO_GUEST: Range<u16> = 7011..7015;
 
 /// Loads the driver and gives the first card an address.
-fn load(machine: &mut Machine) -> Result<()> {
+pub(super) fn load(machine: &mut Machine) -> Result<()> {
     machine.check_within(
         &format!(
             "modprobe ixgbe && await 60 has_interface {FIRST} && i=$(interface_of {FIRST}) && \
@@ -77,12 +77,12 @@ fn load(machine: &mut Machine) -> Result<()> {
     Ok(())
 }
 
-fn unload(machine: &mut Machine) -> Result<()> {
+pub(super) fn unload(machine: &mut Machine) -> Result<()> {
     machine.check_within("rmmod ixgbe", LIMIT * 2).map(|_| ())
 }
 
 /// What the kernel has said of the cards since the case began, and nothing of it a warning.
-fn without_warning(machine: &mut Machine) -> Result<String> {
+pub(super) fn without_warning(machine: &mut Machine) -> Result<String> {
     let since = "awk '/ringway-lab: case /{said=\"\"} {said=said $0 \"\\n\"} END{printf \"%s\", said}'";
     let said =
         machine.check(&format!("dmesg | {since} | grep -E 'ixgbe|DMAR|AER|NETDEV WATCHDOG' || true"))?;

@@ -15,10 +15,12 @@ mod generate;
 mod interrupts;
 mod ixgbe_driver;
 mod ixgbe_model;
+mod ixgbe_offloads;
 mod persist;
 mod ports;
 mod refusals;
 mod restart;
+mod virtio_modes;
 
 use anyhow::Result;
 
@@ -76,9 +78,11 @@ pub fn all() -> Vec<Case> {
         echo::CASES,
         flows::CASES,
         ixgbe_model::CASES,
+        ixgbe_offloads::CASES,
         ixgbe_driver::CASES,
         interrupts::CASES,
         restart::CASES,
+        virtio_modes::CASES,
         ports::CASES,
         binding::CASES,
         persist::CASES,

@@ -56,6 +56,18 @@ pub fn addressed_to(destination: [u8; 6], seed: u64) -> Vec<Vec<u8>> {
     lengths.map(|length| frame(&destination, &[], length, &mut numbers)).collect()
 }
 
+/// Whether a frame of these has a tag.
+pub fn is_tagged(frame: &[u8]) -> bool {
+    frame.get(12..14).is_some_and(|kind| kind != TYPE)
+}
+
+/// One frame to an address, tagged for a VLAN or not.
+pub fn in_vlan(destination: [u8; 6], vlan: Option<u8>, length: usize) -> Vec<u8> {
+    let mut numbers = Numbers(length as u64 | 1 << 40);
+    let tag = vlan.map(|vlan| [0x81, 0x00, 0x00, vlan]);
+    frame(&destination, tag.as_slice(), length, &mut numbers)
+}
+
 /// A capture file as tcpdump writes it (pcap 2.4, microseconds, Ethernet), laid out here by hand: what reads it is
 /// under test.
 pub fn as_pcap(frames: &[Vec<u8>]) -> Vec<u8> {

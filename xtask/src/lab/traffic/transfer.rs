@@ -1,7 +1,7 @@
 //! A TCP transfer between the ends' kernel stacks whose hash must agree.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -18,10 +18,15 @@ const STALL: Duration = Duration::from_secs(60);
 
 /// Sends that many bytes and compares what arrived with what was sent. Returns how long it took.
 pub fn with_matching_hash(from: &Wire, to: &Wire, bytes: u64) -> Result<Duration> {
-    let address = (to.host_address().to_owned(), PORT);
-    let listener = to.namespace.within(|| {
-        TcpListener::bind((to.host_address(), PORT)).context("cannot listen at the receiving end")
-    })?;
+    to_address(from, to, to.host_address(), bytes)
+}
+
+/// The same to any address that the receiving end has.
+pub fn to_address(from: &Wire, to: &Wire, target: &str, bytes: u64) -> Result<Duration> {
+    let address = (target.to_owned(), PORT);
+    let listener = to
+        .namespace
+        .within(|| TcpListener::bind((target, PORT)).context("cannot listen at the receiving end"))?;
     let start = Instant::now();
     let outcome = std::thread::scope(|scope| {
         let receiver = scope.spawn(move || receive(&listener));
@@ -31,7 +36,7 @@ pub fn with_matching_hash(from: &Wire, to: &Wire, bytes: u64) -> Result<Duration
             .and_then(|stream| send(stream, bytes).context("sending over TCP"));
         if sent.is_err() {
             // The receiver may still wait for a connection: give it one that says nothing.
-            let _ = to.namespace.within(|| Ok(TcpStream::connect((to.host_address(), PORT))?));
+            let _ = to.namespace.within(|| Ok(TcpStream::connect((target, PORT))?));
         }
         let received = receiver.join().map_err(|_| anyhow!("the receiving thread panicked"))?;
         Ok::<_, anyhow::Error>((sent?, received.context("receiving over TCP")?))
@@ -71,9 +76,8 @@ fn connect_soon(address: &str, port: u16, limit: Duration) -> Result<TcpStream> 
 }
 
 fn connect(address: &(String, u16)) -> Result<TcpStream> {
-    let address = format!("{}:{}", address.0, address.1);
-    TcpStream::connect_timeout(&address.parse()?, STALL)
-        .with_context(|| format!("cannot connect to {address}"))
+    let address = SocketAddr::new(address.0.parse()?, address.1);
+    TcpStream::connect_timeout(&address, STALL).with_context(|| format!("cannot connect to {address}"))
 }
 
 fn send(mut stream: TcpStream, bytes: u64) -> Result<String> {
