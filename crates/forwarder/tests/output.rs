@@ -159,7 +159,8 @@ fn on_a_terminal_a_screen_shows_what_happens_and_gives_the_terminal_back() {
     ] {
         let mut command = ringway(&[arguments, &["--duration=700ms", "--interval=100ms"]].concat());
         let (seen, output) = on_a_terminal(&mut command);
-        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        // On a busy machine a capture may be too slow for its source, and says so.
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", errors(&output));
         let (before, rest) = seen.split_once(ENTERED).unwrap_or_else(|| panic!("no screen: {seen:?}"));
         let (screen, after) = rest.split_once(LEFT).unwrap_or_else(|| panic!("it never left: {seen:?}"));
         assert!(!before.contains('\x1b') && !after.contains('\x1b'), "{after:?}");

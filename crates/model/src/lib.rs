@@ -11,7 +11,7 @@
 //!   ┌─────────────┐  registers, doorbells,  ┌──────────────────────────┐     ┌────────────────────┐
 //!   │ dyn Backend │◀──────────────────────▶ │ device: registers, rings │◀───▶│ dyn wire::Wire     │
 //!   └─────────────┘  interrupts (eventfd)   │ filter, control queue    │     │ a cable, a test,   │
-//!          │                                └──────────────────────────┘     │ traffic::Traffic   │
+//!          │                                └──────────────────────────┘     │ generator, checker │
 //!          ▼                                              │ DeviceView       └────────────────────┘
 //!   rings and lent buffers of a ringway_dma::AddressSpace ┘
 //! ```
@@ -97,7 +97,6 @@ mod config_space;
 mod interrupts;
 pub mod ixgbe;
 mod running;
-pub mod traffic;
 #[cfg(feature = "vfio-user")]
 pub mod vfio_user;
 pub mod virtio;

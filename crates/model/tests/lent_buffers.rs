@@ -4,13 +4,14 @@
 
 mod driver;
 
-use driver::Driver;
+use driver::{Driver, marked};
 use ringway_dma::{AddressSpace, Block, Descriptor, Pair, Placement, Ring, RingMemory};
-use ringway_model::traffic::{Traffic, TrafficMonitor, TrafficOptions};
 use ringway_model::virtio::{Features, Handle, Options, Order, VirtioNet};
 use ringway_model::{RunningGroup, run_together};
 use ringway_packet::{Batch, Pool, PoolOptions, ReceiveBuffers, TransmitBuffers};
 use ringway_pci::{Doorbell, Function, Width};
+use ringway_traffic::end::{EndOptions, Monitor};
+use ringway_traffic::generator::{Plan, Sizes};
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -167,15 +168,10 @@ impl Port {
     }
 }
 
-fn end(
-    space: &AddressSpace,
-    name: &str,
-    order: Order,
-    traffic: &TrafficOptions,
-) -> (Function, Handle, TrafficMonitor) {
+fn end(space: &AddressSpace, name: &str, order: Order, traffic: &EndOptions) -> (Function, Handle, Monitor) {
     let options = Options { name: name.into(), order, ..Options::default() };
     let (backend, mut handle) = VirtioNet::create(space, options);
-    let (wire, monitor) = Traffic::new(traffic);
+    let (wire, monitor) = marked(traffic);
     handle.attach(Box::new(wire));
     (Function::new(backend).unwrap(), handle, monitor)
 }
@@ -190,7 +186,8 @@ enum Front {
 fn forward(front: Front, frames: u64, frame_length: usize, order: Order) {
     let space = AddressSpace::emulated();
     let pool = Pool::new(&space, PoolOptions { buffers: 2048, ..PoolOptions::default() }).unwrap();
-    let traffic = TrafficOptions { frame_length, limit: Some(frames), flows: 3, ..TrafficOptions::default() };
+    let plan = Plan { sizes: Sizes::Fixed(frame_length), flows: 3, ..Plan::default() };
+    let traffic = EndOptions { plan, limit: Some(frames), ..EndOptions::default() };
     let (left_function, left, left_monitor) = end(&space, "emulated:0", order, &traffic);
     let (right_function, right, right_monitor) = end(&space, "emulated:1", order, &traffic);
     let mut ports = [Port::open(&space, &pool, left_function), Port::open(&space, &pool, right_function)];
@@ -202,7 +199,7 @@ fn forward(front: Front, frames: u64, frame_length: usize, order: Order) {
     }
     let mut batch = Batch::new(&pool, 32);
     let start = Instant::now();
-    while left_monitor.totals().received + right_monitor.totals().received < 2 * frames {
+    while left_monitor.read().totals.received + right_monitor.read().totals.received < 2 * frames {
         for from in 0..2 {
             devices.iter_mut().for_each(|device| {
                 device.step();
@@ -225,7 +222,7 @@ fn forward(front: Front, frames: u64, frame_length: usize, order: Order) {
         assert!(
             start.elapsed() < Duration::from_secs(300),
             "{:?}",
-            [left_monitor.totals(), right_monitor.totals()]
+            [left_monitor.read().totals, right_monitor.read().totals]
         );
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -237,7 +234,7 @@ fn forward(front: Front, frames: u64, frame_length: usize, order: Order) {
         assert_eq!(statistics.missed, 0);
     }
     for monitor in [left_monitor, right_monitor] {
-        let totals = monitor.totals();
+        let totals = monitor.read().totals;
         assert!(totals.is_clean(), "{totals:?}");
         assert_eq!((totals.received, totals.foreign), (frames, 0));
     }

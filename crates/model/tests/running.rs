@@ -3,10 +3,11 @@
 
 mod driver;
 
-use driver::{Driver, device, frame};
-use ringway_model::traffic::{Traffic, TrafficOptions};
+use driver::{Driver, device, frame, marked};
 use ringway_model::virtio::{Features, Handle, Options};
 use ringway_model::wire::channel;
+use ringway_traffic::end::EndOptions;
+use ringway_traffic::pace::Pace;
 use std::time::{Duration, Instant};
 
 /// Waits for a condition, with a generous limit.
@@ -91,15 +92,15 @@ fn two_devices_on_two_threads_share_a_cable() {
 
 #[test]
 fn a_closed_loop_waits_and_an_open_loop_counts_what_is_missed() {
-    for rate in [None, Some(1e9)] {
+    for pace in [Pace::Unlimited, Pace::Constant(1e9)] {
         let (space, function, mut handle) = device(Options::default());
         let mut driver = Driver::start(&space, function, 0, 16);
-        let (wire, monitor) =
-            Traffic::new(&TrafficOptions { rate, limit: Some(500), ..TrafficOptions::default() });
+        let (wire, monitor) = marked(&EndOptions { pace, limit: Some(500), ..EndOptions::default() });
+        let waits = pace == Pace::Unlimited;
         handle.attach(Box::new(wire));
         // 16 buffers, and nobody gives them back.
         let start = Instant::now();
-        while rate.is_some() && monitor.totals().sent < 500 {
+        while !waits && monitor.read().made < 500 {
             handle.step();
             assert!(start.elapsed() < Duration::from_secs(120));
         }
@@ -107,9 +108,9 @@ fn a_closed_loop_waits_and_an_open_loop_counts_what_is_missed() {
             handle.step();
         });
         assert_eq!(driver.queue(0).used_index(), 16);
-        let missed = if rate.is_some() { 484 } else { 0 };
+        let missed = if waits { 0 } else { 484 };
         assert_eq!(handle.statistics().missed, missed);
-        if rate.is_none() {
+        if waits {
             // Given back, they bring the rest.
             let mut seen = 0;
             until("every frame", || {
@@ -119,7 +120,7 @@ fn a_closed_loop_waits_and_an_open_loop_counts_what_is_missed() {
                 }
                 seen == 500
             });
-            assert_eq!((monitor.totals().sent, handle.statistics().received_frames), (500, 500));
+            assert_eq!((monitor.read().made, handle.statistics().received_frames), (500, 500));
         }
     }
 }
@@ -128,19 +129,19 @@ fn a_closed_loop_waits_and_an_open_loop_counts_what_is_missed() {
 fn a_source_that_is_stopped_makes_no_further_frame_and_a_wire_can_be_changed() {
     let (space, function, mut handle) = device(Options::default());
     let mut driver = Driver::start(&space, function, 0, 64);
-    let (wire, monitor) = Traffic::new(&TrafficOptions::default());
+    let (wire, monitor) = marked(&EndOptions::default());
     handle.attach(Box::new(wire));
     assert!(handle.step() > 0);
     monitor.stop();
     while handle.step() > 0 {}
-    let sent = monitor.totals().sent;
+    let sent = monitor.read().made;
     while receive(&mut driver).is_some() {}
     assert_eq!(handle.step(), 0);
-    assert_eq!(monitor.totals().sent, sent);
+    assert_eq!(monitor.read().made, sent);
     driver.queue(1).offer_packet(0, &frame(1, 60));
     driver.queue(1).kick();
     assert_eq!(handle.step(), 1);
-    assert_eq!((monitor.totals().foreign, handle.take_sent()), (1, None));
+    assert_eq!((monitor.read().totals.foreign, handle.take_sent()), (1, None));
     assert!(handle.detach().is_some());
     driver.queue(1).offer_packet(1, &frame(2, 60));
     driver.queue(1).kick();

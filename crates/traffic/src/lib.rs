@@ -6,6 +6,8 @@
 //!    when            shapes, sizes, flows           lost, doubled,      latency::Latency
 //!                    mark::Mark in each             late, damaged
 //!
+//!   end::End          a generator and a checker in one, for the far end of a model's wire
+//!
 //!   capture::Reader   frames of a pcap or pcapng file
 //!   capture::Writer   frames into a pcapng file
 //! ```
@@ -31,6 +33,7 @@
 
 pub mod capture;
 pub mod check;
+pub mod end;
 mod error;
 pub mod frame;
 pub mod generator;

@@ -62,7 +62,7 @@ impl<'a> OnePort<'a> {
         let (events, receiver) = channel();
         let signals = Signals::listen(events.clone()).map_err(Error::System)?;
         let emulation = options.emulate.clone().into();
-        let open = running::open_options(&[name], &options.rings, buffers, &emulation, Wiring::Marked)?;
+        let open = running::open_options(&[name], &options.rings, buffers, &emulation, Wiring::Sources)?;
         let OpenPorts { opened, emulation, pool } = ports::open(&[name], &open)?;
         running::say_memory(console, &pool);
         let (ports, queues) = running::activate(console, opened, reception)?;

@@ -9,7 +9,7 @@ pub mod drivers;
 mod emulated;
 mod hardware;
 
-pub use emulated::{Arrivals, Emulation, EmulationOptions, Kind, Stream, Wiring};
+pub use emulated::{Emulation, EmulationOptions, Kind, Stream, Wiring};
 
 use crate::{Error, PortName};
 use ringway_dma::{AddressSpace, BufferSize, Placement};

@@ -80,14 +80,11 @@ fn each_of_sixteen_queues_has_its_own_vector() {
 
 #[test]
 fn a_flow_interrupts_the_queue_that_it_goes_to() {
-    use ringway_model::traffic::{Traffic, TrafficOptions};
     let mut port = open(setup(8));
     for queue in &mut port.receive {
         assert!(queue.enable_interrupt());
     }
-    let options =
-        TrafficOptions { limit: Some(1), destination: crate::support::OWN, ..TrafficOptions::default() };
-    port.device.attach(Box::new(Traffic::new(&options).0));
+    port.device.attach(Box::new(crate::support::marked(1, 1).0));
     while port.device.step() > 0 {}
     let mut batch = port.batch(8);
     let mut hit = 0;

@@ -1,10 +1,10 @@
 //! Several queues, and threads.
 
-use crate::support::{OWN, Port, Setup, open};
+use crate::support::{Port, Setup, marked, open};
 use ringway_model::ixgbe::{Options, Personality};
-use ringway_model::traffic::{Totals, Traffic, TrafficOptions};
 use ringway_packet::{Batch, PoolOptions};
 use ringway_port::{PortOptions, ReceiveQueue, TransmitQueue};
+use ringway_traffic::end::Arrivals;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,9 @@ fn setup(queues: u16, ring: u32) -> Setup {
     }
 }
 
-fn traffic(flows: u16, limit: u64) -> TrafficOptions {
-    TrafficOptions { flows, limit: Some(limit), destination: OWN, ..TrafficOptions::default() }
-}
-
 fn spread(setup: Setup, flows: u16) -> Vec<u64> {
     let mut port = open(setup);
-    let (wire, _monitor) = Traffic::new(&traffic(flows, u64::from(flows)));
+    let (wire, _monitor) = marked(flows, u64::from(flows));
     port.device.attach(Box::new(wire));
     let mut batch = port.batch(256);
     let mut counts = vec![0; port.receive.len()];
@@ -113,9 +109,9 @@ fn forward(
 }
 
 /// Closed loop with the model on a thread and a thread a queue pair: nothing lost, nothing reordered in a flow.
-fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> (Totals, Vec<u64>) {
+fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> (Arrivals, Vec<u64>) {
     let Port { mut control, mut receive, mut transmit, mut device, pool, .. } = open(setup(queues, 256));
-    let (wire, monitor) = Traffic::new(&traffic(flows, count));
+    let (wire, monitor) = marked(flows, count);
     device.attach(Box::new(wire));
     let running = device.run();
     assert!(running.error().is_none());
@@ -127,7 +123,7 @@ fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> (Totals, Ve
             threads.push(scope.spawn(move || forward(receive.as_mut(), transmit.as_mut(), stop, limit)));
         }
         let deadline = Instant::now() + Duration::from_secs(120);
-        while monitor.totals().received < count && Instant::now() < deadline {
+        while monitor.read().totals.received < count && Instant::now() < deadline {
             // Control doesn't disturb the queues.
             control.statistics().unwrap();
             assert!(control.link().unwrap().is_up());
@@ -143,15 +139,15 @@ fn closed_loop(queues: u16, flows: u16, count: u64, limit: usize) -> (Totals, Ve
     let device = running.stop();
     drop((control, receive, transmit));
     assert_eq!((pool.available(), pool.lost(), device.faults()), (pool.buffers(), 0, 0));
-    (monitor.totals(), counts)
+    (monitor.read(), counts)
 }
 
 #[test]
 fn queues_on_threads_lose_and_reorder_nothing_in_closed_loop() {
     for (queues, flows, limit) in [(1, 1, 32), (2, 64, 32), (4, 64, 8), (2, 16, 256)] {
         let count = 60_000;
-        let (totals, _) = closed_loop(queues, flows, count, limit);
-        assert_eq!((totals.sent, totals.received), (count, count), "{totals:?}");
+        let (Arrivals { made, totals }, _) = closed_loop(queues, flows, count, limit);
+        assert_eq!((made, totals.received), (count, count), "{totals:?}");
         assert!(totals.is_clean(), "{queues} queues: {totals:?}");
     }
 }
@@ -159,7 +155,7 @@ fn queues_on_threads_lose_and_reorder_nothing_in_closed_loop() {
 #[test]
 fn ten_thousand_flows_on_four_threads_stay_in_order_and_spread_within_a_tenth_of_even() {
     let (flows, count) = (10_000, 80_000);
-    let (totals, counts) = closed_loop(4, flows, count, 32);
+    let (Arrivals { totals, .. }, counts) = closed_loop(4, flows, count, 32);
     assert!(totals.is_clean() && totals.received == count, "{totals:?}");
     let even = count / 4;
     assert!(counts.iter().all(|queue| queue.abs_diff(even) <= even / 10), "{counts:?}");

@@ -3,9 +3,13 @@
 use ringway_dma::AddressSpace;
 use ringway_ixgbe::Error;
 use ringway_model::ixgbe::{Handle, Ixgbe, Options};
+use ringway_model::wire::Wire;
 use ringway_packet::{Batch, Pool, PoolOptions};
 use ringway_pci::{Backend, Doorbell, Function, Identity, Registers, Width};
-use ringway_port::{Opened, PortOptions, ReceiveQueue, TransmitQueue};
+use ringway_port::{MacAddress, Opened, PortOptions, ReceiveQueue, TransmitQueue};
+use ringway_traffic::end::{End, EndOptions, Monitor};
+use ringway_traffic::frame::Shape;
+use ringway_traffic::generator::Plan;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -320,5 +324,40 @@ impl Registers for WatchedRegisters {
     }
     fn doorbell(&self, offset: u64, width: Width) -> Option<Doorbell> {
         self.inner.doorbell(offset, width)
+    }
+}
+
+/// A generator of marked packets and their checker, on a device's wire. Time is the number of rounds.
+#[derive(Debug)]
+pub struct Marked(End, u64);
+
+/// So many packets of so many flows to the port's own address.
+pub fn marked(flows: u16, limit: u64) -> (Marked, Monitor) {
+    let shape = Shape { destination: MacAddress(OWN), ..Shape::default() };
+    let plan = Plan { shape, flows: flows.into(), ..Plan::default() };
+    let (end, monitor) = End::new(&EndOptions { plan, limit: Some(limit), ..EndOptions::default() }).unwrap();
+    (Marked(end, 0), monitor)
+}
+
+impl Wire for Marked {
+    fn begin(&mut self) {
+        self.1 += 1000;
+        self.0.begin(self.1);
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        self.0.receive(frame)
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        self.0.send(frame);
+    }
+
+    fn waits(&self) -> bool {
+        self.0.waits()
+    }
+
+    fn end(&mut self) {
+        self.0.end();
     }
 }

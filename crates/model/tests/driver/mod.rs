@@ -6,7 +6,9 @@
 
 use ringway_dma::{AddressSpace, Block, DeviceView, Iova, Placement, RingMemory};
 use ringway_model::virtio::{Features, Handle, Options, VirtioNet};
+use ringway_model::wire::Wire;
 use ringway_pci::{Bar, Doorbell, Function, Width};
+use ringway_traffic::end::{End, EndOptions, Monitor};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -370,4 +372,37 @@ pub fn frame(number: u32, length: usize) -> Vec<u8> {
     frame.extend(number.to_le_bytes());
     frame.resize(length, number as u8);
     frame
+}
+
+/// A generator of marked packets and their checker, on a device's wire. Time is the number of rounds.
+#[derive(Debug)]
+pub struct Marked(End, u64);
+
+/// An end as `options` say.
+pub fn marked(options: &EndOptions) -> (Marked, Monitor) {
+    let (end, monitor) = End::new(options).unwrap();
+    (Marked(end, 0), monitor)
+}
+
+impl Wire for Marked {
+    fn begin(&mut self) {
+        self.1 += 1000;
+        self.0.begin(self.1);
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        self.0.receive(frame)
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        self.0.send(frame);
+    }
+
+    fn waits(&self) -> bool {
+        self.0.waits()
+    }
+
+    fn end(&mut self) {
+        self.0.end();
+    }
 }

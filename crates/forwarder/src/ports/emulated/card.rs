@@ -1,12 +1,11 @@
 //! One emulated card: which device it is, its thread's side, and a look at it from outside.
 
-use super::marked::MarkedMonitor;
 use ringway_dma::AddressSpace;
 use ringway_model::ixgbe::{self, Ixgbe, Personality};
-use ringway_model::traffic::{Traffic, TrafficMonitor, TrafficOptions};
 use ringway_model::virtio::{self, VirtioNet};
 use ringway_model::wire::Wire;
 use ringway_pci::Backend;
+use ringway_traffic::end::Monitor;
 
 /// What an emulated virtio device offers.
 const QUEUE_PAIRS: u16 = 8;
@@ -31,22 +30,20 @@ impl Default for Kind {
 pub(super) struct Card {
     pub(super) name: String,
     pub(super) wire: WireMonitor,
-    device: Monitor,
+    device: DeviceMonitor,
 }
 
 /// What a card is plugged into, from outside.
 #[derive(Debug)]
 pub(super) enum WireMonitor {
-    /// A source and a sink of the model's.
-    Traffic(TrafficMonitor),
     /// A generator and a receiver.
-    Marked(MarkedMonitor),
+    Marked(Monitor),
     /// A cable to another card.
     Cable,
 }
 
 #[derive(Debug)]
-enum Monitor {
+enum DeviceMonitor {
     Ixgbe(ixgbe::Monitor),
     Virtio(virtio::Monitor, virtio::Faults),
 }
@@ -59,13 +56,6 @@ pub(super) struct Made {
     pub(super) device: Box<dyn ringway_model::Device>,
     /// The look from outside.
     pub(super) card: Card,
-}
-
-/// A source and a sink for a card with that address.
-pub(super) fn traffic(mac: [u8; 6], rate: Option<f64>, flows: u16) -> (Box<dyn Wire>, WireMonitor) {
-    let options = TrafficOptions { destination: mac, rate, flows, held: true, ..TrafficOptions::default() };
-    let (wire, traffic) = Traffic::new(&options);
-    (Box::new(wire), WireMonitor::Traffic(traffic))
 }
 
 /// Makes a card and plugs it in.
@@ -81,7 +71,7 @@ pub(super) fn make(
             let options = ixgbe::Options { name: name.clone(), mac, personality, ..Default::default() };
             let (backend, mut handle) = Ixgbe::create(space, options);
             handle.attach(plug);
-            let device = Monitor::Ixgbe(handle.monitor());
+            let device = DeviceMonitor::Ixgbe(handle.monitor());
             Made { backend, device: Box::new(handle), card: Card { name, wire, device } }
         }
         Kind::VirtioNet => {
@@ -94,7 +84,7 @@ pub(super) fn make(
             };
             let (backend, mut handle) = VirtioNet::create(space, options);
             handle.attach(plug);
-            let device = Monitor::Virtio(handle.monitor(), handle.faults());
+            let device = DeviceMonitor::Virtio(handle.monitor(), handle.faults());
             Made { backend, device: Box::new(handle), card: Card { name, wire, device } }
         }
     }
@@ -104,10 +94,10 @@ impl Card {
     /// What the card says that the driver did against the rules.
     pub(super) fn violations(&self) -> Vec<String> {
         match &self.device {
-            Monitor::Virtio(device, _) => {
+            DeviceMonitor::Virtio(device, _) => {
                 device.violations().iter().map(|violation| format!("{}: {violation}", self.name)).collect()
             }
-            Monitor::Ixgbe(device) => {
+            DeviceMonitor::Ixgbe(device) => {
                 let said =
                     |fault| format!("{}: {} wrong accesses, the last: {fault}", self.name, device.faults());
                 device.last_fault().map(said).into_iter().collect()
@@ -118,8 +108,8 @@ impl Card {
     /// Pulls the card out of its slot.
     pub(super) fn remove(&self) {
         match &self.device {
-            Monitor::Ixgbe(device) => device.remove(),
-            Monitor::Virtio(_, faults) => faults.remove(),
+            DeviceMonitor::Ixgbe(device) => device.remove(),
+            DeviceMonitor::Virtio(_, faults) => faults.remove(),
         }
     }
 }

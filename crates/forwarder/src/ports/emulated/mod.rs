@@ -10,17 +10,16 @@ mod marked;
 mod stream;
 
 pub use card::Kind;
-pub use marked::Arrivals;
 pub use stream::Stream;
 
 use super::{OpenOptions, OpenPorts, drivers, make_pool};
 use crate::{Error, PortName};
 use card::{Card, Made, WireMonitor};
 use ringway_dma::AddressSpace;
-use ringway_model::traffic::Totals;
 use ringway_model::wire::{Wire, cable_pair};
 use ringway_model::{Device, RunningGroup, run_together};
 use ringway_pci::Function;
+use ringway_traffic::end::Arrivals;
 use std::num::NonZero;
 
 /// With fewer processors than these, all cards share a thread: worker, main thread and one a card would be too many.
@@ -49,11 +48,9 @@ impl Default for EmulationOptions {
 /// What emulated cards are plugged into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wiring {
-    /// Each into a source and a sink of its own.
+    /// Each into a generator and a receiver of marked packets (`ringway-traffic`).
     #[default]
     Sources,
-    /// Each into a generator and a receiver of marked packets (`ringway-traffic`).
-    Marked,
     /// The first half of them into the second half, one by one.
     Cables,
 }
@@ -84,8 +81,10 @@ pub(super) fn open(numbers: &[u16], options: &OpenOptions) -> Result<OpenPorts, 
         let name = PortName::Emulated(number).to_string();
         let mac = [0x02, 0, 0, 0, high, low];
         let wire = match wiring {
-            Wiring::Sources => card::traffic(mac, *rate, *flows),
-            Wiring::Marked => marked::end(mac)?,
+            Wiring::Sources => {
+                let (wire, monitor) = marked::end(mac, *rate, *flows)?;
+                (wire, WireMonitor::Marked(monitor))
+            }
             Wiring::Cables => (cables.next().ok_or(Error::NoPorts)?, WireMonitor::Cable),
         };
         let Made { backend, device, card } = card::make(&space, kind, name, mac, wire);
@@ -133,7 +132,6 @@ impl Emulation {
     pub fn start_sources(&self) {
         for card in &self.cards {
             match &card.wire {
-                WireMonitor::Traffic(traffic) => traffic.start(),
                 WireMonitor::Marked(marked) => marked.start(),
                 WireMonitor::Cable => {}
             }
@@ -144,7 +142,6 @@ impl Emulation {
     pub fn stop_sources(&mut self) {
         for card in &self.cards {
             match &card.wire {
-                WireMonitor::Traffic(traffic) => traffic.stop(),
                 WireMonitor::Marked(marked) => marked.stop(),
                 WireMonitor::Cable => {}
             }
@@ -164,7 +161,8 @@ impl Emulation {
 
     /// A number that grows with each packet that arrives.
     pub fn progress(&self) -> u64 {
-        let arrived = |(_, totals): (&Card, Totals)| totals.received.wrapping_add(totals.corrupted);
+        let arrived =
+            |(_, arrivals): (&Card, Arrivals)| arrivals.totals.received.wrapping_add(arrivals.totals.damaged);
         self.sources().map(arrived).fold(0, u64::wrapping_add)
     }
 
@@ -180,21 +178,17 @@ impl Emulation {
         ends.iter().zip(next).map(|(from, to)| Stream::between(*from, *to, self.settled)).collect()
     }
 
-    /// The cards with sources, and what these have made and their sinks seen.
-    fn sources(&self) -> impl Iterator<Item = (&Card, Totals)> {
+    /// The cards with sources, and what these have made and received.
+    fn sources(&self) -> impl Iterator<Item = (&Card, Arrivals)> {
         self.cards.iter().filter_map(|card| match &card.wire {
-            WireMonitor::Traffic(traffic) => Some((card, traffic.totals())),
-            WireMonitor::Marked(_) | WireMonitor::Cable => None,
+            WireMonitor::Marked(marked) => Some((card, marked.read())),
+            WireMonitor::Cable => None,
         })
     }
 
     /// What generators on the cards' wires made, and what receivers there found; card by card.
     pub fn arrivals(&self) -> Vec<Arrivals> {
-        let of_card = |card: &Card| match &card.wire {
-            WireMonitor::Marked(marked) => Some(marked.read()),
-            WireMonitor::Traffic(_) | WireMonitor::Cable => None,
-        };
-        self.cards.iter().filter_map(of_card).collect()
+        self.sources().map(|(_, arrivals)| arrivals).collect()
     }
 
     /// Pulls a card out of its slot, as a hand does: for tests of programs that stand on it.

@@ -1,7 +1,8 @@
 //! What the source at one emulated port sent to the sink at another.
 
 use super::card::Card;
-use ringway_model::traffic::Totals;
+use ringway_traffic::check::Totals;
+use ringway_traffic::end::Arrivals;
 use serde::Serialize;
 
 /// Packets from the source at one emulated port to the sink at another.
@@ -30,15 +31,15 @@ pub struct Stream {
 impl Stream {
     /// Of what the source at `from` sent and the sink at `to` got. `settled`: what has not arrived never will.
     pub(super) fn between(
-        (from, source): (&Card, Totals),
-        (to, sink): (&Card, Totals),
+        (from, source): (&Card, Arrivals),
+        (to, sink): (&Card, Arrivals),
         settled: bool,
     ) -> Self {
-        let sent = source.sent;
-        let Totals { received, lost, out_of_order, duplicates, corrupted, .. } = sink;
-        let missing = sent.saturating_sub(received).saturating_sub(corrupted);
+        let sent = source.made;
+        let Totals { received, lost, out_of_order, duplicates, damaged, .. } = sink.totals;
+        let missing = sent.saturating_sub(received).saturating_sub(damaged);
         // A damaged packet leaves a gap in the numbers too, and is not counted twice.
-        let gaps = lost.saturating_sub(corrupted).min(missing);
+        let gaps = lost.saturating_sub(damaged).min(missing);
         Self {
             from: from.name.clone(),
             to: to.name.clone(),
@@ -48,7 +49,7 @@ impl Stream {
             under_way: if settled { 0 } else { missing.saturating_sub(gaps) },
             out_of_order,
             doubled: duplicates,
-            damaged: corrupted,
+            damaged,
         }
     }
 
