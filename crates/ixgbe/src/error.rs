@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// A further address that is for no single station.
     #[error(
-        "{device}: {address} is a group's address or none: further addresses are those of single stations; switch \
+        "{device}: {address} is a group's address or none: a port's addresses are those of single stations; switch \
          all-multicast on for groups"
     )]
     NoStation {

@@ -170,6 +170,16 @@ impl Port for Control {
         Ok(())
     }
 
+    fn set_address(&mut self, address: MacAddress) -> Result<(), ringway_port::Error> {
+        self.alive()?;
+        if !address.is_unicast() {
+            return Err(Error::NoStation { device: self.information.name.clone(), address }.into());
+        }
+        filters::set_receive_address(&self.running.registers, 0, Some(address));
+        self.information.mac = address;
+        Ok(())
+    }
+
     fn capabilities(&self) -> Capabilities {
         capabilities::of(self.device)
     }

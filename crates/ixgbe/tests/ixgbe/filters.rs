@@ -91,3 +91,16 @@ fn an_address_that_is_no_stations_is_refused() {
     }
     port.close();
 }
+
+#[test]
+fn a_port_takes_another_address_and_leaves_its_own() {
+    let mut port = open(Setup::default());
+    port.control.set_address(MacAddress(OTHER)).unwrap();
+    assert_eq!(port.control.information().mac, MacAddress(OTHER));
+    assert_eq!(arrive(&mut port), [false, true, false, true]);
+    for wrong in [GROUP, BROADCAST, [0; 6]] {
+        assert!(port.control.set_address(MacAddress(wrong)).is_err());
+    }
+    assert_eq!(arrive(&mut port), [false, true, false, true]);
+    port.close();
+}

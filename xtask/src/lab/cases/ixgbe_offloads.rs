@@ -106,9 +106,11 @@ END OF SCRIPT
 }
 
 /// Short name for `-K`, and how `-k` has it.
-const OFFLOADS: [(&str, &str); 11] = [
+const OFFLOADS: [(&str, &str); 13] = [
     ("rx", "rx-checksumming"),
-    ("tx", "tx-checksumming"),
+    ("tx-checksum-ip-generic", "tx-checksum-ip-generic"),
+    ("tx-checksum-sctp", "tx-checksum-sctp"),
+    ("tx-udp-segmentation", "tx-udp-segmentation"),
     ("sg", "scatter-gather"),
     ("tso", "tcp-segmentation-offload"),
     ("gso", "generic-segmentation-offload"),
