@@ -4,7 +4,7 @@
 //! back in any order. A buffer that is taken is replaced in its slot at once, and the slot offered again. Only when the
 //! pool has none it stays empty, until there is one; the device can't name an empty slot without being found out.
 //!
-//! `take_run` does what nearly every packet needs. Buffers that come back in another order it leaves to `take_plain`, and what
+//! `take_fours` and `take_ones` do what nearly every packet needs. Buffers that come back in another order it leaves to `take_plain`, and what
 //! that doesn't know to `take_any`: packets in several buffers, lengths that are no packet's, an exhausted pool, a device
 //! that lies. Slots are offered in the order in which they came back: a device that keeps the order finds them in order again.
 
@@ -150,10 +150,23 @@ impl Taken {
 }
 
 impl State {
-    /// Takes packets that are in one buffer and come in the ring's order, up to the first entry that is anything else, and to
-    /// the end of the ring at most.
+    /// Takes packets that are in one buffer and come in the ring's order, four at a time, up to the first four that are
+    /// anything else, and to the end of the ring at most.
     #[inline(always)]
-    fn take_run(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
+    fn take_fours(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
+        let Self { buffers, ring, longest, .. } = self;
+        let mut round = buffers.receive(batch)?;
+        let Some(first) = ring.in_step() else { return Ok(Taken::default()) };
+        let (run, bytes) =
+            round.exchange_named_fours(ring.descriptors(), first, ring.completions(ready), *longest);
+        drop(round);
+        ring.turn(run);
+        Ok(Taken { entries: run as u16, bytes, erroneous: 0 })
+    }
+
+    /// The same one by one.
+    #[inline(always)]
+    fn take_ones(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
         let Self { buffers, ring, longest, .. } = self;
         let mut round = buffers.receive(batch)?;
         let Some(first) = ring.in_step() else { return Ok(Taken::default()) };
@@ -307,10 +320,17 @@ impl ReceiveQueue {
         mut taken: Taken,
     ) -> Result<usize, ringway_port::Error> {
         let state = &mut *self.state;
-        // Behind the ring's end, then in whatever order they come.
-        for in_step in [true, false] {
+        // What fours leave, and what lies behind the ring's end; then in whatever order they come.
+        for turn in 0..4 {
             let left = ready.wrapping_sub(taken.entries);
-            let more = if in_step { state.take_run(batch, left) } else { state.take_plain(batch, left) };
+            if left == 0 || batch.room() == 0 {
+                break;
+            }
+            let more = match turn {
+                1 => state.take_fours(batch, left),
+                3 => state.take_plain(batch, left),
+                _ => state.take_ones(batch, left),
+            };
             taken = taken.and(more.map_err(|error| self.failure.packet(error))?);
         }
         let mut outcome = Ok(());
@@ -366,7 +386,13 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
             return Ok(0);
         }
         let before = batch.len();
-        let taken = state.take_run(batch, ready).map_err(|error| self.failure.packet(error))?;
+        let taken = if ready >= 4 && batch.room() >= 4 {
+            state.take_fours(batch, ready).map_err(|error| self.failure.packet(error))?
+        } else if batch.pool().is_same(state.buffers.pool()) {
+            Taken::default()
+        } else {
+            return Err(self.failure.packet(ringway_packet::Error::WrongPool));
+        };
         let is_all = taken.entries == ready || batch.room() == 0;
         if is_all && self.state.empty.is_empty() {
             return Ok(self.finish(batch, before, taken));

@@ -8,7 +8,7 @@
 //! in runs; it may give back in any order: what it names is looked up in private records. A slot that it keeps makes the
 //! ring full when it is its turn.
 //!
-//! `send_plain` does what nearly every packet needs. What it doesn't know it leaves to `send_any`: packets in
+//! `send_fours` and `send_plain` do what nearly every packet needs. What they don't know they leave to `send_any`: packets in
 //! several buffers, too long, too short, without room for the header, or with a request.
 
 use super::segments::{self, Tables};
@@ -146,6 +146,12 @@ struct Sent {
     bytes: u64,
 }
 
+impl Sent {
+    fn and(self, more: Self) -> Self {
+        Self { packets: self.packets.wrapping_add(more.packets), bytes: self.bytes.wrapping_add(more.bytes) }
+    }
+}
+
 /// What became of the packet at a batch's front.
 enum Fate {
     /// The device gets it: its bytes.
@@ -157,14 +163,28 @@ enum Fate {
 }
 
 impl State {
-    /// Sends packets that are in one buffer, up to the first that is anything else or finds no room, and to the end of the
-    /// ring at most: how many, and their bytes.
+    /// Sends packets that are in one buffer, four at a time, up to the first four that are anything else or find no room,
+    /// and to the end of the ring at most: how many, and their bytes.
     #[inline(always)]
+    fn send_fours(&mut self, batch: &mut Batch) -> Result<Sent, ringway_packet::Error> {
+        let Self { buffers, ring, next, in_flight, longest, header, .. } = self;
+        let mut round = buffers.send(batch, *header)?;
+        // A packet that asks for nothing has a header of zeros (section 5.1.6.2).
+        let zeros = &[0; header::PLAIN as usize];
+        let (packets, bytes) =
+            round.lend_prefixed_fours(ring.descriptors(), *next, zeros, (SHORTEST, *longest));
+        drop(round);
+        ring.offer_run(*next, packets);
+        *next = next.wrapping_add(packets);
+        *in_flight = in_flight.wrapping_add(packets);
+        Ok(Sent { packets: packets as usize, bytes })
+    }
+
+    /// The same one by one, with either header.
     fn send_plain(&mut self, batch: &mut Batch) -> Result<Sent, ringway_packet::Error> {
         let Self { buffers, ring, next, in_flight, longest, header, .. } = self;
         let lengths = (SHORTEST, *longest);
         let mut round = buffers.send(batch, *header)?;
-        // A packet that asks for nothing has a header of zeros (section 5.1.6.2).
         let (packets, bytes) = if *header == header::PLAIN {
             round.lend_prefixed(ring.descriptors(), *next, &[0; header::PLAIN as usize], lengths)
         } else {
@@ -336,17 +356,17 @@ impl TransmitQueue {
         let mut may_reclaim = true;
         let mut outcome = Ok(());
         while outcome.is_ok() && !batch.is_empty() {
-            if let Ok(more) = state.send_plain(batch)
-                && more.packets > 0
-            {
-                sent.packets = sent.packets.wrapping_add(more.packets);
-                sent.bytes = sent.bytes.wrapping_add(more.bytes);
+            // What fours leave, and what lies behind the ring's end.
+            let ones = state.send_plain(batch).unwrap_or_default();
+            let fours =
+                if batch.len() < 4 { Sent::default() } else { state.send_fours(batch).unwrap_or_default() };
+            sent = sent.and(ones).and(fours);
+            if ones.packets.wrapping_add(fours.packets) > 0 {
                 continue;
             }
             match state.send_any(batch) {
                 Fate::Sent(bytes) => {
-                    sent.packets = sent.packets.wrapping_add(1);
-                    sent.bytes = sent.bytes.wrapping_add(bytes);
+                    sent = sent.and(Sent { packets: 1, bytes });
                 }
                 Fate::Dropped => self.counters.erroneous(1),
                 Fate::Stays if may_reclaim => {
@@ -385,7 +405,8 @@ impl ringway_port::TransmitQueue for TransmitQueue {
             let ready = state.ring.ready().unwrap_or(u16::MAX);
             state.reclaim(whole_magazines(ready)).map_err(|reason| self.failure.set(reason))?;
         }
-        let sent = state.send_plain(batch).map_err(|error| self.failure.packet(error))?;
+        let sent = if batch.len() < 4 { state.send_plain(batch) } else { state.send_fours(batch) };
+        let sent = sent.map_err(|error| self.failure.packet(error))?;
         if batch.is_empty() {
             return Ok(self.finish(sent));
         }
