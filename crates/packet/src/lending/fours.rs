@@ -135,10 +135,62 @@ mod vectors {
             let owners = four(owners);
             let whole = _mm_cmpeq_epi32(_mm_and_si128(status, splat(whole.mask)), splat(whole.value));
             let refused = _mm_cmpgt_epi32(lengths, four(&self.capacity));
-            let (position, shift, base) = (two(&self.position), two(&self.shift), two(&self.base));
             if !all(_mm_andnot_si128(refused, whole)) {
                 return None;
             }
+            Some(self.exchange(lengths, owners, numbers, bytes))
+        }
+
+        /// The same for a device that says it in a ring of its own: the slot in the lower half, which must be `slot` and
+        /// those behind it, and in the upper half the bytes that it wrote, `prefix` and at most `longest`.
+        #[inline(always)]
+        pub(in super::super) fn take_named(
+            &self,
+            said: [u64; 4],
+            slot: u32,
+            (prefix, longest): (u32, u32),
+            owners: &[u32; 4],
+            numbers: &[u32; 4],
+            bytes: &mut Bytes,
+        ) -> Option<Received> {
+            // SAFETY: every x86-64 has SSE2.
+            unsafe { self.compute_named(said, slot, (prefix, longest), owners, numbers, bytes) }
+        }
+
+        #[inline]
+        #[target_feature(enable = "sse2")]
+        fn compute_named(
+            &self,
+            said: [u64; 4],
+            slot: u32,
+            (prefix, longest): (u32, u32),
+            owners: &[u32; 4],
+            numbers: &[u32; 4],
+            bytes: &mut Bytes,
+        ) -> Option<Received> {
+            let [a, b, c, d] = said;
+            let (low, high) = (pair(a, b), pair(c, d));
+            // Less than the prefix wraps around, and is too long: the comparison is of signed numbers.
+            const SIGN: u32 = 1 << 31;
+            let lengths = _mm_sub_epi32(odd(low, high), splat(prefix));
+            let refused = _mm_cmpgt_epi32(_mm_xor_si128(lengths, splat(SIGN)), splat(longest ^ SIGN));
+            let slots = _mm_add_epi32(splat(slot), _mm_set_epi32(3, 2, 1, 0));
+            if !all(_mm_andnot_si128(refused, _mm_cmpeq_epi32(even(low, high), slots))) {
+                return None;
+            }
+            Some(self.exchange(lengths, four(owners), numbers, bytes))
+        }
+
+        #[inline]
+        #[target_feature(enable = "sse2")]
+        fn exchange(
+            &self,
+            lengths: __m128i,
+            owners: __m128i,
+            numbers: &[u32; 4],
+            bytes: &mut Bytes,
+        ) -> Received {
+            let (position, shift, base) = (two(&self.position), two(&self.shift), two(&self.base));
             bytes.0 = _mm_add_epi32(bytes.0, lengths);
             // The upper half of each: the headroom, at the position's place.
             const START: u32 = HEADROOM >> (32 - POSITION_SHIFT);
@@ -153,7 +205,7 @@ mod vectors {
                 _mm_add_epi64(_mm_sll_epi64(first, shift), base),
                 _mm_add_epi64(_mm_sll_epi64(second, shift), base),
             );
-            Some(Received { words: words.map(Word), addresses })
+            Received { words: words.map(Word), addresses }
         }
     }
 
@@ -163,6 +215,8 @@ mod vectors {
         flags: __m128i,
         again: __m128i,
         below: __m128i,
+        above: __m128i,
+        inside: __m128i,
         base: __m128i,
         number: __m128i,
         tag: __m128i,
@@ -171,8 +225,10 @@ mod vectors {
     impl Sender {
         #[inline]
         #[target_feature(enable = "sse2")]
-        fn prepare(plain: Plain, base: u64, shift: u32, tag: u32) -> Self {
+        fn prepare(plain: Plain, longest: u32, base: u64, shift: u32, tag: u32) -> Self {
             Self {
+                above: splat(longest.min(0xffff).wrapping_add(1)),
+                inside: splat(1u32.wrapping_shl(shift).wrapping_sub(1)),
                 flags: pair(plain.flags, plain.flags),
                 again: pair(plain.again.into(), 0),
                 below: splat(plain.shortest.saturating_sub(1)),
@@ -183,46 +239,56 @@ mod vectors {
         }
 
         #[inline(always)]
-        pub(in super::super) fn new(plain: Plain, base: u64, shift: u32, tag: u32) -> Self {
+        pub(in super::super) fn new(plain: Plain, longest: u32, base: u64, shift: u32, tag: u32) -> Self {
             // SAFETY: every x86-64 has SSE2.
-            unsafe { Self::prepare(plain, base, shift, tag) }
+            unsafe { Self::prepare(plain, longest, base, shift, tag) }
         }
 
-        /// From four packets, and what their slots hold. `None`: not four plain packets for four empty slots.
+        /// From four packets, and what their slots hold. `None`: not four plain packets, with `PREFIX` bytes before each,
+        /// for four empty slots.
         #[inline(always)]
-        pub(in super::super) fn give(
+        pub(in super::super) fn give<const PREFIX: usize>(
             &self,
             words: &[Word; 4],
             owners: &[u32; 4],
             bytes: &mut Bytes,
         ) -> Option<Sent> {
             // SAFETY: as in `new`.
-            unsafe { self.compute(words, owners, bytes) }
+            unsafe { self.compute::<PREFIX>(words, owners, bytes) }
         }
 
         #[inline]
         #[target_feature(enable = "sse2")]
-        fn compute(&self, words: &[Word; 4], owners: &[u32; 4], bytes: &mut Bytes) -> Option<Sent> {
+        fn compute<const PREFIX: usize>(
+            &self,
+            words: &[Word; 4],
+            owners: &[u32; 4],
+            bytes: &mut Bytes,
+        ) -> Option<Sent> {
             let [a, b, c, d] = *words;
             let (low, high) = (pair(a.0, b.0), pair(c.0, d.0));
             // The length, and above it the flags of what is not plain: zero, or the whole is too large.
             let lengths = _mm_and_si128(even(low, high), splat(UNPLAIN as u32 | 0xffff));
-            let plain = _mm_and_si128(
-                _mm_cmpgt_epi32(lengths, self.below),
-                _mm_cmplt_epi32(lengths, splat(0x1_0000)),
-            );
+            let plain =
+                _mm_and_si128(_mm_cmpgt_epi32(lengths, self.below), _mm_cmplt_epi32(lengths, self.above));
+            const POSITION: i32 = POSITION_SHIFT as i32;
+            let positions = (_mm_srli_epi64::<POSITION>(low), _mm_srli_epi64::<POSITION>(high));
+            let plain = if PREFIX == 0 {
+                plain
+            } else {
+                let offsets = _mm_and_si128(even(positions.0, positions.1), self.inside);
+                _mm_and_si128(plain, _mm_cmpgt_epi32(offsets, splat((PREFIX as u32).wrapping_sub(1))))
+            };
             if !all(_mm_and_si128(plain, _mm_cmpeq_epi32(four(owners), splat(NONE)))) {
                 return None;
             }
             bytes.0 = _mm_add_epi32(bytes.0, lengths);
             let numbers = even(_mm_srl_epi64(low, self.number), _mm_srl_epi64(high, self.number));
-            const POSITION: i32 = POSITION_SHIFT as i32;
-            let addresses = quads(
-                _mm_add_epi64(_mm_srli_epi64::<POSITION>(low), self.base),
-                _mm_add_epi64(_mm_srli_epi64::<POSITION>(high), self.base),
-            );
+            let addresses =
+                quads(_mm_add_epi64(positions.0, self.base), _mm_add_epi64(positions.1, self.base));
+            // The flags are none of the length's bits, or are a number to be added to it.
             let command =
-                |length| _mm_or_si128(_mm_or_si128(length, _mm_sll_epi64(length, self.again)), self.flags);
+                |length| _mm_add_epi64(_mm_or_si128(length, _mm_sll_epi64(length, self.again)), self.flags);
             let (first, second) = widen(lengths, splat(0));
             Some(Sent {
                 owners: lanes(_mm_or_si128(numbers, self.tag)),
@@ -336,17 +402,35 @@ mod vectors {
         ) -> Option<Received> {
             None
         }
+
+        pub(in super::super) fn take_named(
+            &self,
+            _said: [u64; 4],
+            _slot: u32,
+            _lengths: (u32, u32),
+            _owners: &[u32; 4],
+            _numbers: &[u32; 4],
+            _bytes: &mut Bytes,
+        ) -> Option<Received> {
+            None
+        }
     }
 
     #[derive(Clone, Copy)]
     pub(in super::super) struct Sender;
 
     impl Sender {
-        pub(in super::super) fn new(_plain: Plain, _base: u64, _shift: u32, _tag: u32) -> Self {
+        pub(in super::super) fn new(
+            _plain: Plain,
+            _longest: u32,
+            _base: u64,
+            _shift: u32,
+            _tag: u32,
+        ) -> Self {
             Self
         }
 
-        pub(in super::super) fn give(
+        pub(in super::super) fn give<const PREFIX: usize>(
             &self,
             _words: &[Word; 4],
             _owners: &[u32; 4],
@@ -360,97 +444,4 @@ mod vectors {
 pub(super) use vectors::{Bytes, Receiver, Sender};
 
 #[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-
-    const WHOLE: Whole = Whole { mask: 0x2000_0003, value: 3 };
-    const PLAIN: Plain = Plain { flags: 0x2330_0000, again: 46, shortest: 17 };
-
-    /// Numbers that repeat, spread over all bits.
-    fn random(state: &mut u64) -> u64 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        *state ^ (*state >> 29)
-    }
-
-    fn rarely(state: &mut u64) -> bool {
-        random(state) % 16 < 1
-    }
-
-    #[test]
-    fn four_received_slots_are_four_times_one() {
-        let mut state = 1;
-        for (shift, capacity) in [(11, 1792), (12, 3840)] {
-            let receiver = Receiver::new(capacity, 0x12_3456_7000, shift);
-            let mut taken = 0;
-            for _ in 0..100_000 {
-                let said: [u64; 4] = std::array::from_fn(|_| {
-                    let noise = random(&mut state) & !(0xffff << 32 | 0x2000_0003);
-                    let length = random(&mut state) % if state % 16 == 0 { 0x1_0000 } else { 1700 };
-                    noise
-                        | length << 32
-                        | if rarely(&mut state) { random(&mut state) & 0x2000_0003 } else { 3 }
-                });
-                let owners: [u32; 4] = std::array::from_fn(|_| random(&mut state) as u32 % NONE);
-                let numbers: [u32; 4] = std::array::from_fn(|_| random(&mut state) as u32 % NONE);
-                let lengths = said.map(|word| (word >> 32) as u32 & 0xffff);
-                let fits = said.iter().all(|word| *word as u32 & WHOLE.mask == WHOLE.value)
-                    && lengths.iter().all(|length| *length <= capacity);
-                let mut bytes = Bytes::none();
-                let result = receiver.take(WHOLE, said, &owners, &numbers, &mut bytes);
-                assert_eq!(result.is_some(), fits, "{said:x?}");
-                let Some(received) = result else {
-                    assert_eq!(bytes.sum(), 0);
-                    continue;
-                };
-                taken += 1;
-                assert_eq!(bytes.sum(), lengths.iter().map(|length| u64::from(*length)).sum::<u64>());
-                for index in 0..4 {
-                    let word = Word::new(owners[index], 1 << shift, HEADROOM, lengths[index]);
-                    assert_eq!(received.words[index], word);
-                    let address = 0x12_3456_7000 + (u64::from(numbers[index]) << shift);
-                    assert_eq!(received.addresses[index], address);
-                }
-            }
-            assert!(taken > 10_000);
-        }
-    }
-
-    #[test]
-    fn four_packets_that_are_sent_are_four_times_one() {
-        let mut state = 2;
-        for shift in [11, 12] {
-            let sender = Sender::new(PLAIN, 0x7_0000_0000, shift, 3 << 24);
-            let mut given = 0;
-            for _ in 0..100_000 {
-                let words: [Word; 4] = std::array::from_fn(|_| {
-                    let length = if rarely(&mut state) { random(&mut state) as u16 % 20 } else { 60 };
-                    let flags = if rarely(&mut state) { random(&mut state) & 0xfff_0000 } else { 0 };
-                    let offset = random(&mut state) as u32 % 1000;
-                    Word(
-                        Word::new(random(&mut state) as u32 % NONE, 1 << shift, offset, length.into()).0
-                            | flags,
-                    )
-                });
-                let free = !rarely(&mut state);
-                let owners: [u32; 4] = std::array::from_fn(|index| {
-                    if free || index != 2 { NONE } else { random(&mut state) as u32 % NONE }
-                });
-                let fits =
-                    free && words.iter().all(|word| word.is_plain() && word.length() >= PLAIN.shortest);
-                let mut bytes = Bytes::none();
-                let result = sender.give(&words, &owners, &mut bytes);
-                assert_eq!(result.is_some(), fits, "{words:x?}");
-                let Some(sent) = result else { continue };
-                given += 1;
-                assert_eq!(bytes.sum(), words.iter().map(|word| u64::from(word.length())).sum::<u64>());
-                for (index, word) in words.iter().enumerate() {
-                    let length = u64::from(word.length());
-                    assert_eq!(sent.owners[index], word.number(shift) | 3 << 24);
-                    assert_eq!(sent.addresses[index], 0x7_0000_0000 + word.position());
-                    assert_eq!(sent.commands[index], PLAIN.flags | length | length << 46);
-                }
-            }
-            assert!(given > 10_000);
-        }
-    }
-}
+mod tests;

@@ -20,6 +20,7 @@
 //! [`AddressWord`]: ringway_dma::AddressWord
 
 mod fours;
+mod named;
 mod receive;
 mod runs;
 mod told;

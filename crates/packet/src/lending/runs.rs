@@ -183,7 +183,7 @@ impl Sending<'_> {
         let sent = self.sent;
         let slots = (self.mask as usize).wrapping_add(1).wrapping_sub(start);
         let count = (count as usize).min(self.total.wrapping_sub(sent)).min(slots) & !3;
-        let sender = Sender::new(plain, self.base, self.shift, self.tag);
+        let sender = Sender::new(plain, 0xffff, self.base, self.shift, self.tag);
         let mut bytes = Bytes::none();
         let descriptors = ring.run(first).as_ptr();
         let mut done = 0usize;
@@ -197,7 +197,7 @@ impl Sending<'_> {
                     &*self.words.as_ptr().add(sent.wrapping_add(done)).cast::<[Word; 4]>(),
                 )
             };
-            let Some(given) = sender.give(words, owners, &mut bytes) else { break };
+            let Some(given) = sender.give::<0>(words, owners, &mut bytes) else { break };
             *owners = given.owners;
             for ((descriptor, address), command) in
                 descriptors.iter().zip(given.addresses).zip(given.commands)

@@ -13,7 +13,7 @@
 use crate::Features;
 
 /// Its length in bytes, and that with a hash.
-const PLAIN: u32 = 12;
+pub(super) const PLAIN: u32 = 12;
 const WITH_HASH: u32 = 20;
 /// The longest.
 pub(super) const LONGEST: usize = WITH_HASH as usize;
@@ -79,17 +79,6 @@ impl Header {
         bytes.fill(0);
         if let Some(first) = bytes.first_chunk_mut::<{ PLAIN as usize }>() {
             *first = [self.flags, self.gso_type, a, b, c, d, e, f, g, h, 0, 0];
-        }
-    }
-}
-
-/// All zeros.
-#[inline(always)]
-pub(super) fn clear(bytes: &mut [u8]) {
-    if let Some((first, rest)) = bytes.split_first_chunk_mut::<{ PLAIN as usize }>() {
-        *first = [0; PLAIN as usize];
-        if !rest.is_empty() {
-            rest.fill(0);
         }
     }
 }

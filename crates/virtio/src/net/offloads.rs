@@ -200,6 +200,22 @@ mod tests {
         }
     }
 
+    /// The page's row of an offload says yes where there is a way, and names its features.
+    #[test]
+    fn the_page_says_of_each_offload_what_is_so() {
+        let page = include_str!("../../../../docs/virtio.md");
+        for (one, name) in Offloads::known() {
+            let start = format!("| `{name}` |");
+            let row = page.lines().find(|line| line.starts_with(&start)).unwrap();
+            let way = WAYS.iter().find(|way| way.offload == one);
+            assert_eq!(row.starts_with(&format!("{start} yes |")), way.is_some(), "{row}");
+            for (feature, feature_name, _) in way.iter().flat_map(|way| way.needs) {
+                let is_implied = *feature == Features::CONTROL_QUEUE;
+                assert!(is_implied || row.contains(feature_name), "{row} lacks {feature_name}");
+            }
+        }
+    }
+
     #[test]
     fn a_refusal_names_the_device_the_feature_and_the_way_out() {
         for (one, name) in Offloads::known().filter(|(one, _)| *one != Offloads::GATHER) {

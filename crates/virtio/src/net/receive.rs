@@ -4,8 +4,9 @@
 //! back in any order. A buffer that is taken is replaced in its slot at once, and the slot offered again. Only when the
 //! pool has none it stays empty, until there is one; the device can't name an empty slot without being found out.
 //!
-//! The loop in `take_plain` does what nearly every packet needs. What it doesn't know it leaves to `take_any`: packets in
-//! several buffers, lengths that are no packet's, an exhausted pool, a device that lies.
+//! `take_fours` and `take_ones` do what nearly every packet needs. Buffers that come back in another order it leaves to `take_plain`, and what
+//! that doesn't know to `take_any`: packets in several buffers, lengths that are no packet's, an exhausted pool, a device
+//! that lies. Slots are offered in the order in which they came back: a device that keeps the order finds them in order again.
 
 use super::header;
 use super::received::Meaning;
@@ -16,6 +17,7 @@ use crate::{Error, Features};
 use ringway_dma::{Kept, Park, Quiesced};
 use ringway_packet::{Batch, Pool, ReceiveBuffers, Receiving, Refused};
 use ringway_port::{Failure, ReceiveCounters};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,8 +42,10 @@ struct State {
     /// can write. All buffers of a packet but the last are full (section 5.1.6.4.1), so the others' headers, and the cache
     /// lines that they are in, need not be looked at.
     full: u32,
-    /// Slots without a buffer.
-    empty: Vec<u16>,
+    /// Slots without a buffer, in the order in which they came back.
+    empty: VecDeque<u16>,
+    /// The longest packet that is in one buffer for certain.
+    longest: u32,
     /// The length of the header before each packet.
     header: u32,
 }
@@ -79,7 +83,9 @@ impl ReceiveQueue {
         let (vector, interrupt) = start.interrupt.unzip();
         let ring = SplitRing::start(&**transport, start.index, areas, has(Features::EVENT_INDEX), vector)?;
         let full = if has(Features::MERGEABLE_BUFFERS) { buffers.writable() } else { u32::MAX };
-        let state = State { buffers, ring, full, empty: Vec::with_capacity(start.size.into()), header };
+        let longest = full.min(buffers.writable().wrapping_add(1)).wrapping_sub(header).wrapping_sub(1);
+        let empty = VecDeque::with_capacity(start.size.into());
+        let state = State { buffers, ring, full, longest, empty, header };
         let mut queue = Self {
             state: Kept::new(state, Arc::<dyn Transport>::clone(transport)),
             transport: Arc::clone(transport),
@@ -123,7 +129,7 @@ impl ReceiveQueue {
     }
 }
 
-/// What one round has done.
+/// What has been done so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
     /// Used entries.
@@ -134,8 +140,44 @@ struct Taken {
     erroneous: u64,
 }
 
+impl Taken {
+    fn and(self, more: Self) -> Self {
+        Self {
+            entries: self.entries.wrapping_add(more.entries),
+            bytes: self.bytes.wrapping_add(more.bytes),
+            erroneous: self.erroneous.wrapping_add(more.erroneous),
+        }
+    }
+}
+
 impl State {
-    /// Takes packets that are in one buffer, up to the first entry that is anything else.
+    /// Takes packets that are in one buffer and come in the ring's order, four at a time, up to the first four that are
+    /// anything else, and to the end of the ring at most.
+    #[inline(always)]
+    fn take_fours(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
+        let Self { buffers, ring, longest, .. } = self;
+        let mut round = buffers.receive(batch)?;
+        let Some(first) = ring.in_step() else { return Ok(Taken::default()) };
+        let (run, bytes) =
+            round.exchange_named_fours(ring.descriptors(), first, ring.completions(ready), *longest);
+        drop(round);
+        ring.turn(run);
+        Ok(Taken { entries: run as u16, bytes, erroneous: 0 })
+    }
+
+    /// The same one by one.
+    #[inline(always)]
+    fn take_ones(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
+        let Self { buffers, ring, longest, .. } = self;
+        let mut round = buffers.receive(batch)?;
+        let Some(first) = ring.in_step() else { return Ok(Taken::default()) };
+        let (run, bytes) = round.exchange_named(ring.descriptors(), first, ring.completions(ready), *longest);
+        drop(round);
+        ring.turn(run);
+        Ok(Taken { entries: run as u16, bytes, erroneous: 0 })
+    }
+
+    /// Takes packets that are in one buffer, in any order, up to the first entry that is anything else.
     #[inline(always)]
     fn take_plain(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
         let Self { buffers, ring, full, header, .. } = self;
@@ -167,7 +209,7 @@ impl State {
     #[cold]
     #[inline(never)]
     fn take_any(&mut self, batch: &mut Batch, ready: u16) -> (Taken, Result<(), &'static str>) {
-        let Self { buffers, ring, full, empty, header } = self;
+        let Self { buffers, ring, full, empty, header, .. } = self;
         let Ok(mut round) = buffers.receive(batch) else { return (Taken::default(), Ok(())) };
         let mut taken = Taken::default();
         let mut outcome = Ok(());
@@ -187,12 +229,7 @@ impl State {
                 }
             }
         }
-        while let Some(&slot) = empty.last()
-            && round.give(slot.into(), &ring.descriptors().at(slot.into()).address)
-        {
-            ring.offer(slot);
-            empty.pop();
-        }
+        refill(ring, &mut round, empty);
         drop(round);
         ring.consume(taken.entries);
         (taken, outcome)
@@ -204,7 +241,7 @@ fn take_one(
     ring: &mut SplitRing,
     round: &mut Receiving<'_>,
     (full, header): (u32, u32),
-    empty: &mut Vec<u16>,
+    empty: &mut VecDeque<u16>,
     (at, ready): (u16, u16),
 ) -> Result<Option<(u16, u64)>, &'static str> {
     let (id, written) = ring.completed(at);
@@ -234,7 +271,7 @@ fn take_one(
 fn merge(
     ring: &mut SplitRing,
     round: &mut Receiving<'_>,
-    empty: &mut Vec<u16>,
+    empty: &mut VecDeque<u16>,
     (at, ready): (u16, u16),
     buffers: u16,
 ) -> Result<u64, &'static str> {
@@ -256,12 +293,86 @@ fn merge(
     Ok(bytes)
 }
 
-/// Lends a free buffer to a slot whose buffer was taken, and offers it; without one, notes that the slot is empty.
-fn replace(ring: &mut SplitRing, round: &mut Receiving<'_>, empty: &mut Vec<u16>, id: u32) {
-    if round.give(id, &ring.descriptors().at(id).address) {
-        ring.offer(id as u16);
-    } else {
-        empty.push(id as u16);
+/// A slot's buffer was taken: it gets a free one when it is its turn, at once if there are enough.
+fn replace(ring: &mut SplitRing, round: &mut Receiving<'_>, empty: &mut VecDeque<u16>, id: u32) {
+    empty.push_back(id as u16);
+    refill(ring, round, empty);
+}
+
+/// Lends free buffers to empty slots, and offers these.
+fn refill(ring: &mut SplitRing, round: &mut Receiving<'_>, empty: &mut VecDeque<u16>) {
+    while let Some(&slot) = empty.front()
+        && round.give(slot.into(), &ring.descriptors().at(slot.into()).address)
+    {
+        ring.offer(slot);
+        empty.pop_front();
+    }
+}
+
+impl ReceiveQueue {
+    /// Goes on where the run, or the ring, ends.
+    #[cold]
+    #[inline(never)]
+    fn receive_rest(
+        &mut self,
+        batch: &mut Batch,
+        before: usize,
+        ready: u16,
+        mut taken: Taken,
+    ) -> Result<usize, ringway_port::Error> {
+        let state = &mut *self.state;
+        // What fours leave, and what lies behind the ring's end; then in whatever order they come.
+        for turn in 0..4 {
+            let left = ready.wrapping_sub(taken.entries);
+            if left == 0 || batch.room() == 0 {
+                break;
+            }
+            let more = match turn {
+                1 => state.take_fours(batch, left),
+                3 => state.take_plain(batch, left),
+                _ => state.take_ones(batch, left),
+            };
+            taken = taken.and(more.map_err(|error| self.failure.packet(error))?);
+        }
+        let mut outcome = Ok(());
+        if (taken.entries < ready && batch.room() > 0) || !state.empty.is_empty() {
+            let (more, ended) = state.take_any(batch, ready.wrapping_sub(taken.entries));
+            taken = taken.and(more);
+            outcome = ended;
+            if taken.erroneous > 0 {
+                self.counters.erroneous(taken.erroneous);
+            }
+            // Without a single buffer in the ring, packets may wait that nobody sees.
+            let dry = state.empty.len() as u32 > state.ring.mask();
+            if dry || (taken.entries > 0 && !state.empty.is_empty()) {
+                self.counters.starved();
+            }
+        }
+        let received = self.finish(batch, before, taken);
+        match outcome {
+            Ok(()) => Ok(received),
+            Err(reason) => Err(self.failure.set(reason)),
+        }
+    }
+
+    /// Shows the device its new buffers, looks at what it says of the packets, and counts.
+    #[inline(always)]
+    fn finish(&mut self, batch: &mut Batch, before: usize, mut taken: Taken) -> usize {
+        let ring = &mut self.state.ring;
+        ring.publish();
+        if taken.entries > 0 {
+            ring.keep_listening();
+        }
+        if let Some(meaning) = self.meaning.filter(|_| batch.len() > before) {
+            let refused = meaning.annotate(batch, before);
+            taken.bytes = taken.bytes.wrapping_sub(refused.bytes);
+            if refused.packets > 0 {
+                self.counters.erroneous(refused.packets);
+            }
+        }
+        let received = batch.len().wrapping_sub(before);
+        self.counters.received(received as u64, taken.bytes);
+        received
     }
 }
 
@@ -276,39 +387,18 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
             return Ok(0);
         }
         let before = batch.len();
-        let mut taken = state.take_plain(batch, ready).map_err(|error| self.failure.packet(error))?;
-        let mut outcome = Ok(());
-        if (taken.entries < ready && batch.room() > 0) || !state.empty.is_empty() {
-            let (more, ended) = state.take_any(batch, ready.wrapping_sub(taken.entries));
-            taken.entries = taken.entries.wrapping_add(more.entries);
-            taken.bytes = taken.bytes.wrapping_add(more.bytes);
-            outcome = ended;
-            if more.erroneous > 0 {
-                self.counters.erroneous(more.erroneous);
-            }
-            // Without a single buffer in the ring, packets may wait that nobody sees.
-            let dry = state.empty.len() as u32 > state.ring.mask();
-            if dry || (taken.entries > 0 && !state.empty.is_empty()) {
-                self.counters.starved();
-            }
+        let taken = if ready >= 4 && batch.room() >= 4 {
+            state.take_fours(batch, ready).map_err(|error| self.failure.packet(error))?
+        } else if batch.pool().is_same(state.buffers.pool()) {
+            Taken::default()
+        } else {
+            return Err(self.failure.packet(ringway_packet::Error::WrongPool));
+        };
+        let is_all = taken.entries == ready || batch.room() == 0;
+        if is_all && self.state.empty.is_empty() {
+            return Ok(self.finish(batch, before, taken));
         }
-        state.ring.publish();
-        if taken.entries > 0 {
-            state.ring.keep_listening();
-        }
-        if let Some(meaning) = self.meaning.filter(|_| batch.len() > before) {
-            let refused = meaning.annotate(batch, before);
-            taken.bytes = taken.bytes.wrapping_sub(refused.bytes);
-            if refused.packets > 0 {
-                self.counters.erroneous(refused.packets);
-            }
-        }
-        let received = batch.len().wrapping_sub(before);
-        self.counters.received(received as u64, taken.bytes);
-        match outcome {
-            Ok(()) => Ok(received),
-            Err(reason) => Err(self.failure.set(reason)),
-        }
+        self.receive_rest(batch, before, ready, taken)
     }
 
     fn pool(&self) -> &Pool {

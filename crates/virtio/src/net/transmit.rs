@@ -8,16 +8,16 @@
 //! in runs; it may give back in any order: what it names is looked up in private records. A slot that it keeps makes the
 //! ring full when it is its turn.
 //!
-//! The loop in `send_plain` does what nearly every packet needs. What it doesn't know it leaves to `send_any`: packets in
+//! `send_fours` and `send_plain` do what nearly every packet needs. What they don't know they leave to `send_any`: packets in
 //! several buffers, too long, too short, without room for the header, or with a request.
 
 use super::segments::{self, Tables};
 use super::{header, request};
-use crate::ring::{Areas, SplitRing, word};
+use crate::ring::{Areas, SplitRing};
 use crate::transport::{Transport, alive};
 use crate::{Error, Features};
-use ringway_dma::{Descriptor, Kept, Park, Quiesced};
-use ringway_packet::{Batch, MAGAZINE, Pool, Sending, TransmitBuffers};
+use ringway_dma::{Descriptor, Kept, Pair, Park, Quiesced};
+use ringway_packet::{Batch, MAGAZINE, Pool, TransmitBuffers};
 use ringway_port::{Failure, TransmitCounters};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -140,6 +140,19 @@ impl TransmitQueue {
     }
 }
 
+/// What one call has done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    packets: usize,
+    bytes: u64,
+}
+
+impl Sent {
+    fn and(self, more: Self) -> Self {
+        Self { packets: self.packets.wrapping_add(more.packets), bytes: self.bytes.wrapping_add(more.bytes) }
+    }
+}
+
 /// What became of the packet at a batch's front.
 enum Fate {
     /// The device gets it: its bytes.
@@ -151,36 +164,38 @@ enum Fate {
 }
 
 impl State {
-    /// Sends packets that are in one buffer, up to the first that is anything else or finds no room: how many, and
-    /// their bytes.
+    /// Sends packets that are in one buffer, four at a time, up to the first four that are anything else or find no room,
+    /// and to the end of the ring at most: how many, and their bytes.
     #[inline(always)]
-    fn send_plain(&mut self, batch: &mut Batch) -> Result<(usize, u64), ringway_packet::Error> {
-        let Self { buffers, ring, next, longest, header, .. } = self;
-        let (span, header) = (longest.wrapping_sub(SHORTEST), *header);
-        let (mut slot, mut offer, mut bytes) = (*next, ring.next_offer(), 0u64);
-        let mask = ring.mask();
-        let mut round = buffers.send(batch, header)?;
-        while let Some(front) = round.front() {
-            if !front.plain || front.length.wrapping_sub(SHORTEST) > span || !clear_header(&mut round) {
-                break;
-            }
-            let id = slot & mask;
-            let descriptor = ring.descriptors().at(id);
-            if !round.lend(id, &descriptor.address) {
-                break;
-            }
-            descriptor.word.store(word(front.length.wrapping_add(header), 0, 0), Ordering::Relaxed);
-            ring.offer_at(offer, id as u16);
-            offer = offer.wrapping_add(1);
-            slot = slot.wrapping_add(1);
-            bytes = bytes.wrapping_add(front.length.into());
-        }
-        let sent = round.sent();
+    fn send_fours(&mut self, batch: &mut Batch) -> Result<Sent, ringway_packet::Error> {
+        let Self { buffers, ring, next, in_flight, longest, header, .. } = self;
+        let mut round = buffers.send(batch, *header)?;
+        // A packet that asks for nothing has a header of zeros (section 5.1.6.2).
+        let zeros = &[0; header::PLAIN as usize];
+        let (packets, bytes) =
+            round.lend_prefixed_fours(ring.descriptors(), *next, zeros, (SHORTEST, *longest));
         drop(round);
-        ring.offered(offer);
-        self.in_flight = self.in_flight.wrapping_add(slot.wrapping_sub(self.next));
-        self.next = slot;
-        Ok((sent, bytes))
+        ring.offer_run(*next, packets);
+        *next = next.wrapping_add(packets);
+        *in_flight = in_flight.wrapping_add(packets);
+        Ok(Sent { packets: packets as usize, bytes })
+    }
+
+    /// The same one by one, with either header.
+    fn send_plain(&mut self, batch: &mut Batch) -> Result<Sent, ringway_packet::Error> {
+        let Self { buffers, ring, next, in_flight, longest, header, .. } = self;
+        let lengths = (SHORTEST, *longest);
+        let mut round = buffers.send(batch, *header)?;
+        let (packets, bytes) = if *header == header::PLAIN {
+            round.lend_prefixed(ring.descriptors(), *next, &[0; header::PLAIN as usize], lengths)
+        } else {
+            round.lend_prefixed(ring.descriptors(), *next, &[0; header::LONGEST], lengths)
+        };
+        drop(round);
+        ring.offer_run(*next, packets);
+        *next = next.wrapping_add(packets);
+        *in_flight = in_flight.wrapping_add(packets);
+        Ok(Sent { packets: packets as usize, bytes })
     }
 
     /// Sends the packet at the front, whatever it is.
@@ -227,34 +242,28 @@ impl State {
         let Some(ready) = self.ring.ready() else {
             return Err("its used index jumped (virtio 1.2, section 2.7.8)");
         };
-        let (ready, mask) = (ready.min(most), self.ring.mask());
-        let (mut done, mut taken) = (0u16, 0u32);
-        while done < ready {
-            let first = self.ring.completed_id(done);
+        let (mut left, mut taken) = (ready.min(most), 0u32);
+        let mask = self.ring.mask();
+        while left > 0 {
+            let first = self.ring.completed_id(0);
             if first > mask {
                 return Err(NOT_ITS_OWN);
             }
-            if self.several != 0 {
-                taken = taken.wrapping_add(self.take_back(first)?);
-                done = done.wrapping_add(1);
-                continue;
-            }
-            // Up to the end of the ring: behind it are the records of tables.
-            let mut run = 1u16;
-            while done.wrapping_add(run) < ready
-                && self.ring.completed_id(done.wrapping_add(run)) == first.wrapping_add(run.into())
-                && first.wrapping_add(run.into()) <= mask
-            {
-                run = run.wrapping_add(1);
-            }
-            if self.buffers.take_back(first, run.into()) != u32::from(run) {
-                return Err(NOT_ITS_OWN);
-            }
-            self.in_flight = self.in_flight.wrapping_sub(run.into());
-            taken = taken.wrapping_add(run.into());
-            done = done.wrapping_add(run);
+            let (packets, buffers) = if self.several == 0 {
+                let run = run_of(self.ring.completions(left), first, mask);
+                let buffers = self.buffers.take_back(first, run.into());
+                if buffers != u32::from(run) {
+                    return Err(NOT_ITS_OWN);
+                }
+                self.in_flight = self.in_flight.wrapping_sub(buffers);
+                (run, buffers)
+            } else {
+                (1, self.take_back(first)?)
+            };
+            self.ring.consume(packets);
+            left = left.wrapping_sub(packets);
+            taken = taken.wrapping_add(buffers);
         }
-        self.ring.consume(done);
         Ok(taken as usize)
     }
 
@@ -290,10 +299,33 @@ impl State {
     }
 }
 
-/// A packet that asks for nothing has a header of zeros (section 5.1.6.2).
-#[inline(always)]
-fn clear_header(round: &mut Sending<'_>) -> bool {
-    round.prefix_mut().map(header::clear).is_some()
+/// How many entries name one descriptor after the other, from `first` up to the end of the ring: behind it are the
+/// records of tables.
+#[inline]
+fn run_of(entries: &[Pair], first: u32, mask: u32) -> u16 {
+    let most = mask.wrapping_sub(first).wrapping_add(1) as usize;
+    let entries = entries.get(..most).unwrap_or(entries);
+    let (chunks, _) = entries.as_chunks::<8>();
+    let (mut run, mut expected) = (0usize, first);
+    for chunk in chunks {
+        let mut others = 0;
+        for entry in chunk {
+            others |= entry.first.load(Ordering::Relaxed) ^ expected;
+            expected = expected.wrapping_add(1);
+        }
+        if others != 0 {
+            break;
+        }
+        run = run.wrapping_add(chunk.len());
+    }
+    for entry in entries.get(run..).unwrap_or_default() {
+        // The first was looked at before, and is one whatever the device has made of it since.
+        if run > 0 && entry.first.load(Ordering::Relaxed) != first.wrapping_add(run as u32) {
+            break;
+        }
+        run = run.wrapping_add(1);
+    }
+    run as u16
 }
 
 /// Whether one queue can be started anew: the device is well and can do it.
@@ -316,42 +348,70 @@ const fn whole_magazines(packets: u16) -> u16 {
     if packets < MAGAZINE as u16 { packets } else { packets & !(MAGAZINE as u16 - 1) }
 }
 
+impl TransmitQueue {
+    /// Goes on where the plain packets, or the ring, end.
+    #[cold]
+    #[inline(never)]
+    fn transmit_rest(&mut self, batch: &mut Batch, mut sent: Sent) -> Result<usize, ringway_port::Error> {
+        let state = &mut *self.state;
+        let mut may_reclaim = true;
+        let mut outcome = Ok(());
+        while outcome.is_ok() && !batch.is_empty() {
+            // What fours leave, and what lies behind the ring's end.
+            let ones = state.send_plain(batch).unwrap_or_default();
+            let fours =
+                if batch.len() < 4 { Sent::default() } else { state.send_fours(batch).unwrap_or_default() };
+            sent = sent.and(ones).and(fours);
+            if ones.packets.wrapping_add(fours.packets) > 0 {
+                continue;
+            }
+            match state.send_any(batch) {
+                Fate::Sent(bytes) => {
+                    sent = sent.and(Sent { packets: 1, bytes });
+                }
+                Fate::Dropped => self.counters.erroneous(1),
+                Fate::Stays if may_reclaim => {
+                    may_reclaim = false;
+                    match state.reclaim(u16::MAX) {
+                        Ok(0) => break,
+                        Ok(_) => {}
+                        Err(reason) => outcome = Err(reason),
+                    }
+                }
+                Fate::Stays => break,
+            }
+        }
+        let sent = self.finish(sent);
+        match outcome {
+            Ok(()) => Ok(sent),
+            Err(reason) => Err(self.failure.set(reason)),
+        }
+    }
+
+    /// Shows the device its new packets, and counts.
+    #[inline(always)]
+    fn finish(&mut self, sent: Sent) -> usize {
+        self.state.ring.publish();
+        self.counters.sent(sent.packets as u64, sent.bytes);
+        sent.packets
+    }
+}
+
 impl ringway_port::TransmitQueue for TransmitQueue {
     fn transmit(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
         self.failure.check()?;
         let state = &mut *self.state;
-        let mut may_reclaim = true;
         if state.is_crowded(batch.len()) {
             // Once for many packets: the lines that the device writes are looked at seldom.
             let ready = state.ring.ready().unwrap_or(u16::MAX);
             state.reclaim(whole_magazines(ready)).map_err(|reason| self.failure.set(reason))?;
         }
-        let (mut sent, mut bytes) = state.send_plain(batch).map_err(|error| self.failure.packet(error))?;
-        while !batch.is_empty() {
-            match state.send_any(batch) {
-                Fate::Sent(more) => {
-                    sent = sent.wrapping_add(1);
-                    bytes = bytes.wrapping_add(more);
-                }
-                Fate::Dropped => self.counters.erroneous(1),
-                Fate::Stays => {
-                    let room = may_reclaim
-                        && state.reclaim(u16::MAX).map_err(|reason| self.failure.set(reason))? > 0;
-                    may_reclaim = false;
-                    if !room {
-                        break;
-                    }
-                }
-            }
-            if !batch.is_empty() {
-                let (packets, more) = state.send_plain(batch).map_err(|error| self.failure.packet(error))?;
-                sent = sent.wrapping_add(packets);
-                bytes = bytes.wrapping_add(more);
-            }
+        let sent = if batch.len() < 4 { state.send_plain(batch) } else { state.send_fours(batch) };
+        let sent = sent.map_err(|error| self.failure.packet(error))?;
+        if batch.is_empty() {
+            return Ok(self.finish(sent));
         }
-        state.ring.publish();
-        self.counters.sent(sent as u64, bytes);
-        Ok(sent)
+        self.transmit_rest(batch, sent)
     }
 
     fn reclaim(&mut self) -> Result<usize, ringway_port::Error> {

@@ -19,7 +19,7 @@ pub(crate) use areas::Areas;
 use crate::Error;
 use crate::transport::Transport;
 use areas::Rings;
-use ringway_dma::{Descriptor, Ring, barrier};
+use ringway_dma::{Descriptor, Pair, Ring, barrier};
 use ringway_pci::Doorbell;
 use std::sync::atomic::Ordering;
 
@@ -60,6 +60,8 @@ pub(crate) struct SplitRing {
     last_used: u16,
     /// Up to where it was read when the event was moved far away.
     far_from: u16,
+    /// The available ring holds its own indices.
+    ordered: bool,
     event_index: bool,
     /// The program wants interrupts.
     listening: bool,
@@ -92,9 +94,11 @@ impl SplitRing {
             published: 0,
             last_used: 0,
             far_from: 0,
+            ordered: true,
             event_index,
             listening: false,
         };
+        ring.number();
         ring.silence();
         ring
     }
@@ -108,6 +112,7 @@ impl SplitRing {
             index.at(0).store(0, Ordering::Relaxed);
         }
         (self.next_available, self.published, self.last_used, self.far_from) = (0, 0, 0, 0);
+        self.number();
         if self.listening {
             self.listen();
         } else {
@@ -116,6 +121,14 @@ impl SplitRing {
         barrier::full();
         self.doorbell = transport.start_queue(self.index, &told)?;
         Ok(())
+    }
+
+    /// Fills the available ring with its own indices: chains that are offered in this order need no entry written.
+    fn number(&mut self) {
+        self.ordered = true;
+        for index in 0..=self.mask() {
+            self.rings.available.at(index).store(index as u16, Ordering::Relaxed);
+        }
     }
 
     /// The descriptor table.
@@ -145,6 +158,43 @@ impl SplitRing {
         (pair.first.load(Ordering::Relaxed), pair.second.load(Ordering::Relaxed))
     }
 
+    /// The entries of the next `count` chains that came back, or those up to the end of the ring.
+    #[inline(always)]
+    pub(crate) fn completions(&self, count: u16) -> &[Pair] {
+        let run = self.rings.used.run(self.last_used.into());
+        run.get(..usize::from(count)).unwrap_or(run)
+    }
+
+    /// The descriptor that comes back next if all of them are with the device, come back in order and are offered again at
+    /// once.
+    #[inline(always)]
+    pub(crate) fn in_step(&self) -> Option<u32> {
+        let whole = u32::from(self.next_available.wrapping_sub(self.last_used)) & self.mask() == 0;
+        (self.ordered && whole).then_some(self.last_used.into())
+    }
+
+    /// In step, marks `count` chains as read and offers their descriptors again.
+    #[inline(always)]
+    pub(crate) fn turn(&mut self, count: u32) {
+        self.next_available = self.next_available.wrapping_add(count as u16);
+        self.consume(count as u16);
+    }
+
+    /// Makes chains of one descriptor each available: `chains` of them, from the descriptor `first` on.
+    #[inline(always)]
+    pub(crate) fn offer_run(&mut self, first: u32, chains: u32) {
+        if self.ordered && (u32::from(self.next_available) ^ first) & self.mask() == 0 {
+            self.next_available = self.next_available.wrapping_add(chains as u16);
+        } else {
+            self.offer_each(first, chains);
+        }
+    }
+
+    #[cold]
+    fn offer_each(&mut self, first: u32, chains: u32) {
+        (0..chains).for_each(|n| self.offer((first.wrapping_add(n) & self.mask()) as u16));
+    }
+
     /// Only the id of the n-th chain that came back.
     #[inline(always)]
     pub(crate) fn completed_id(&self, n: u16) -> u32 {
@@ -172,15 +222,17 @@ impl SplitRing {
         self.rings.available.at(place.into()).store(head, Ordering::Relaxed);
     }
 
-    /// Everything before `next` was offered. Seen by the device after [`publish`](Self::publish).
+    /// Everything before `next` was offered, in any order. Seen by the device after [`publish`](Self::publish).
     #[inline(always)]
     pub(crate) fn offered(&mut self, next: u16) {
+        self.ordered = self.ordered && next == self.next_available;
         self.next_available = next;
     }
 
     /// Makes one chain available.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn offer(&mut self, head: u16) {
+        self.ordered = self.ordered && u32::from(self.next_available) & self.mask() == u32::from(head);
         self.offer_at(self.next_available, head);
         self.next_available = self.next_available.wrapping_add(1);
     }
