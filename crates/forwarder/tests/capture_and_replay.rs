@@ -150,7 +150,33 @@ fn a_disk_that_is_full_is_told_of_and_counted_and_stops_nothing() {
     assert!(written > 0 && dropped > 0, "{summary}");
     assert_eq!(written + dropped, received, "every packet is accounted for");
     assert!(errors(&output).contains("small.pcapng can't be written"), "{}", errors(&output));
+    assert!(errors(&output).contains("os error 27"), "with the errno: {}", errors(&output));
     assert_eq!(summary["stopped_by"], "packets", "it went on receiving");
+    assert_eq!(
+        lengths(&path).len() as u64,
+        written,
+        "what counts as written is there, and the file ends whole"
+    );
+    assert_eq!(number(&summary, "written_bytes"), written * 60);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_on_is_given_up_at_the_end_and_everything_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    // The reader opens the pipe and reads nothing until the capture has ended.
+    let script = format!(
+        "cd {}; mkfifo pipe stop; {{ read stop < stop; }} < pipe & \
+         {} capture emulated:0 --write pipe --packets 20000 --json; status=$?; echo > stop; wait; exit $status",
+        folder.path().display(),
+        env!("CARGO_BIN_EXE_ringway"),
+    );
+    let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    let summary = json(&output);
+    let [written, dropped, received] =
+        ["written_packets", "dropped", "received_packets"].map(|field| number(&summary, field));
+    assert_eq!(written + dropped, received, "{summary}");
+    assert!(dropped > 0 && errors(&output).contains("pipe can't be written"), "{}", errors(&output));
 }
 
 #[test]
@@ -199,6 +225,7 @@ fn what_cannot_be_replayed_is_refused_with_the_way_out() {
     };
     refused(&empty, "no packet to be sent");
     refused(Path::new("/nonexistent.pcap"), "/nonexistent.pcap");
-    refused(Path::new("/dev/null"), "no capture file");
+    refused(Path::new("/dev/null"), "no regular file");
+    refused(folder.path(), "no regular file");
     refused(&long, "1 packets are longer than a buffer holds");
 }

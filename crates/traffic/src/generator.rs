@@ -81,6 +81,9 @@ impl Generator {
                 if first > last {
                     return Err(Error::Range { first, last });
                 }
+                // The ends first: who asks for lengths that there are not is told so at once.
+                shape.template(first)?;
+                shape.template(last)?;
                 let templates =
                     (first..=last).map(|length| shape.template(length)).collect::<Result<_, _>>()?;
                 (templates, Order::Random(fastrand::Rng::with_seed(plan.seed)))
@@ -111,7 +114,13 @@ impl Generator {
         }
         let flows = plan.flows.max(1);
         let usable = |field: &&Field| templates.iter().any(|template| template.has(**field));
-        let fields: Vec<Field> = plan.fields.iter().filter(usable).copied().collect();
+        let mut fields: Vec<Field> = Vec::new();
+        for &field in plan.fields.iter().filter(usable) {
+            // Named twice it has no more values than named once.
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        }
         let possible = fields.iter().map(|field| u64::from(field.values())).fold(1, u64::saturating_mul);
         if u64::from(flows) > possible {
             return Err(Error::Flows { wanted: flows, possible });

@@ -82,6 +82,12 @@ fn what_cannot_be_played_is_refused_by_name() {
         let message = frames(&file(&folder, &bytes)).unwrap_err().to_string();
         assert!(message.contains("file.pcap") && message.contains(expected), "{message}");
     }
+    let message = frames(&file(&folder, &whole[..70])).unwrap_err().to_string();
+    assert!(message.contains("end of file"), "with the cause: {message}");
+    for path in [folder.path(), Path::new("/dev/null")] {
+        let message = Reader::open(path).unwrap_err().to_string();
+        assert!(message.contains("no regular file"), "{message}");
+    }
     let message = Reader::open(&folder.path().join("none.pcap")).unwrap_err().to_string();
     assert!(message.contains("none.pcap") && message.contains("No such file"), "{message}");
     let message = Writer::create(Path::new("/proc/none/out.pcapng"), &[]).unwrap_err().to_string();
@@ -97,4 +103,39 @@ fn a_file_is_a_capture_file_from_the_start_and_a_full_disk_is_known_of_at_once()
     drop(writer);
     let message = Writer::create(Path::new("/dev/full"), &["card"]).unwrap_err().to_string();
     assert!(message.contains("/dev/full can't be written"), "{message}");
+}
+
+#[test]
+fn packet_blocks_of_old_files_are_packets_too() {
+    // draft-ietf-opsawg-pcapng, sections 4.1, 4.2 and, obsolete, 4.6.
+    let block = |kind: u32, body: &[u8]| {
+        let length = (body.len() as u32 + 12).to_le_bytes();
+        [&kind.to_le_bytes()[..], &length, body, &length].concat()
+    };
+    let section = [&0x1a2b_3c4du32.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat();
+    let numbers: Vec<u8> = [0u32, 0, 7, 60, 60].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let packet = [&numbers[..], &[5; 60]].concat();
+    let bytes =
+        [block(0x0a0d_0d0a, &section), block(1, &[1, 0, 0, 0, 0, 0, 0, 0]), block(2, &packet)].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, &bytes);
+    assert_eq!(frames(&path).unwrap(), [(Duration::from_micros(7), 0, vec![5; 60])]);
+}
+
+#[test]
+fn what_is_not_in_the_file_yet_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("buffered.pcapng");
+    let mut writer = Writer::create(&path, &["a"]).unwrap();
+    for added in 1..=1000u64 {
+        writer.write(0, Duration::ZERO, &[1; 100]).unwrap();
+        let (waiting, bytes) = writer.unwritten();
+        assert_eq!(bytes, waiting * 100);
+        // The rest is there, though a part of the first that waits may follow.
+        let mut reader = Reader::open(&path).unwrap();
+        while let Ok(Some(_)) = reader.next_frame() {}
+        assert_eq!(reader.frames() + waiting, added);
+    }
+    writer.flush().unwrap();
+    assert_eq!(writer.unwritten(), (0, 0));
 }

@@ -165,12 +165,15 @@ fn what_is_no_packet_is_refused_by_name() {
     for (message, part) in [
         (plan(|plan| plan.sizes = Sizes::Fixed(59)), "60 to"),
         (plan(|plan| plan.sizes = Sizes::Range(100, 90)), "100 to 90"),
+        // At once, not after all that are possible have been made.
+        (plan(|plan| plan.sizes = Sizes::Range(60, usize::MAX)), "are not possible"),
         (plan(|plan| plan.sizes = Sizes::Fixed(70_000)), "70000"),
         (plan(|plan| plan.shape.protocol = Protocol::Tcp), "72 to"),
         (plan(|plan| plan.shape.vlans = vec![1, 2, 3]), "two are the most"),
         (plan(|plan| plan.shape.vlans = vec![4096]), "4096"),
         (plan(|plan| plan.shape.addresses.1 = "::1".parse().unwrap()), "two versions"),
         (plan(|plan| (plan.flows, plan.fields) = (50_001, vec![Field::SourcePort])), "50000 values"),
+        (plan(|plan| (plan.flows, plan.fields) = (50_001, vec![Field::SourcePort; 2])), "50000 values"),
         (plan(|plan| (plan.flows, plan.fields) = (2, vec![Field::Vlan])), "1 values"),
     ] {
         assert!(message.contains(part), "{message}");

@@ -83,7 +83,7 @@ pub struct LatencyOptions {
     #[arg(long, num_args = 2, value_names = ["C", "D"], conflicts_with_all = ["rate", "packets"])]
     pub latency: Vec<PortName>,
     /// With --latency: how fast each of the two sends: 500kpps, 2Gbit/s, 50% (of its link)
-    #[arg(long, value_name = "RATE", default_value = "100kpps", value_parser = values::any_rate)]
+    #[arg(long, value_name = "RATE", default_value = "100kpps", value_parser = values::any_rate, requires = "latency")]
     pub load: RateArgument,
     /// With --latency: at random distances that are exponentially distributed (a Poisson process)
     #[arg(long, requires = "latency")]

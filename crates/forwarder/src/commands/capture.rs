@@ -6,14 +6,17 @@ use super::{print_summary, running};
 use crate::Error;
 use crate::cli::CaptureOptions;
 use crate::engine::{Outcome, Reception, Sample, StoppedBy};
-use crate::output::Say;
 use crate::output::csv::Rows;
 use crate::output::live::Live;
 use crate::output::rates::grouped;
+use crate::output::{Console, Say};
 use crate::tasks::capturing::{Captured, Capturing};
 use ringway_port::Information;
 use ringway_traffic::capture::{RotatingWriter, Rotation};
 use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// What a run came to: the object that `--json` prints.
@@ -44,6 +47,7 @@ struct Summary {
 /// # Errors
 /// When the file can't be made, the port can't be opened, or either fails on the way.
 pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
+    let _reader = reader_of_pipe(&options.write, Console::new(options.run.output))?;
     let (mut port, (receive, transmit)) = OnePort::open(options.port, &options.run, Reception::Everything)?;
     let (console, info) = (port.console, port.information().clone());
     // A file is made only where there is something to capture.
@@ -93,6 +97,17 @@ pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
         Some(error) => Err(error.into()),
         None => Ok(super::status(summary.is_lossless())),
     }
+}
+
+/// Waits until somebody reads what is written, if that is a pipe: no port is open yet, and Ctrl-C still ends the program.
+fn reader_of_pipe(path: &Path, console: Console) -> Result<Option<File>, Error> {
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return Ok(None);
+    }
+    console.note(format_args!("{} is a pipe: waiting until somebody reads it", path.display()));
+    let pipe = OpenOptions::new().write(true).open(path);
+    let failed = |source| ringway_traffic::capture::Error::Open { path: path.to_owned(), source };
+    Ok(Some(pipe.map_err(failed)?))
 }
 
 fn summary(

@@ -98,7 +98,7 @@ impl Run<'_> {
         ports: Vec<Active>,
         mut queues: Vec<Vec<Queues>>,
         information: &[Information],
-    ) -> Result<(Summary, Vec<Failure>), Error> {
+    ) -> Result<Concluded, Error> {
         let Self { options, console, program, emulation, pool, events, receiver } = self;
         let engine = engine_options(options);
         let of_ends = queues.split_off(queues.len().min(PORTS));
@@ -150,23 +150,25 @@ impl Run<'_> {
         }
         let outcome = session.run(limits, &mut watcher);
         let mut summary = Summary::new(&outcome, information, watcher.emulation.as_deref());
+        let mut drawn = Ok(());
         if let Some(ends) = &watcher.ends {
-            ends.draw(&options.latency)?;
+            drawn = ends.draw(&options.latency);
             (summary.streams, summary.latency) = (ends.streams(), ends.latencies());
         }
-        Ok((summary, outcome.failures))
+        Ok((summary, outcome.failures, drawn))
     }
 }
 
+/// What a run came to, what went wrong, and whether the plot could be drawn: what was measured is told also if not.
+type Concluded = (Summary, Vec<Failure>, Result<(), Error>);
+
 /// Prints the summary and says how the program ends.
-fn conclude(
-    options: &ForwardOptions,
-    (summary, failures): (Summary, Vec<Failure>),
-) -> Result<ExitCode, Error> {
+fn conclude(options: &ForwardOptions, (summary, failures, drawn): Concluded) -> Result<ExitCode, Error> {
     print_summary(options.output, &summary, Rows::Each("ports"), Summary::text)?;
     if !failures.is_empty() {
         return Err(Error::Failed(failures));
     }
+    drawn?;
     Ok(super::status(summary.is_lossless()))
 }
 

@@ -67,13 +67,19 @@ struct Arrived {
 pub fn run(options: &GenerateOptions) -> Result<ExitCode, Error> {
     let mut plan = plan(&options.packets_made)?;
     // Refused before a port is opened.
-    generator(&options.packets_made, &plan)?;
+    check(&options.packets_made, &plan)?;
     let (mut port, (receive, transmit)) = OnePort::open(options.port, &options.run, Reception::Groups)?;
     let (console, info) = (port.console, port.information().clone());
 
     plan.shape.source = options.packets_made.source_mac.unwrap_or(info.mac);
-    let generator = generator(&options.packets_made, &plan)?;
     let room = port.pool.packet_capacity();
+    // Before all of a range are made: those that fit into no buffer can be gigabytes.
+    if let Sizes::Range(_, last) = plan.sizes
+        && last > room as usize
+    {
+        return Err(Error::TooLong { wanted: last, room });
+    }
+    let generator = generator(&options.packets_made, &plan)?;
     if generator.longest() > room as usize {
         return Err(Error::TooLong { wanted: generator.longest(), room });
     }
@@ -147,6 +153,18 @@ fn plan(arguments: &PacketArguments) -> Result<Plan, Error> {
     };
     let fields = arguments.vary.iter().map(|&field| field.into()).collect();
     Ok(Plan { shape, sizes, flows: arguments.flows, fields, seed: SEED })
+}
+
+/// Whether there is such a generator; of a range only the ends are made.
+fn check(arguments: &PacketArguments, plan: &Plan) -> Result<(), Error> {
+    let lengths = match plan.sizes {
+        Sizes::Range(first, last) => vec![Sizes::Fixed(first), Sizes::Fixed(last)],
+        sizes => vec![sizes],
+    };
+    for sizes in lengths {
+        generator(arguments, &Plan { sizes, ..plan.clone() })?;
+    }
+    Ok(())
 }
 
 fn generator(arguments: &PacketArguments, plan: &Plan) -> Result<Generator, Error> {

@@ -83,10 +83,10 @@ pub fn run(options: &ReceiveOptions) -> Result<ExitCode, Error> {
     drop(transmit);
     port.leave();
     let findings = report.read();
-    if let Some(path) = &options.plot {
-        plot(path, &[("latency", &findings.latency)])?;
-    }
-    conclude(options, summary(&outcome, &info, &findings, options.per_flow), outcome)
+    let concluded = conclude(options, summary(&outcome, &info, &findings, options.per_flow), outcome);
+    // What was measured is told also when it can't be drawn.
+    let drawn = options.plot.as_ref().map_or(Ok(()), |path| plot(path, &[("latency", &findings.latency)]));
+    concluded.and_then(|status| drawn.map(|()| status))
 }
 
 fn summary(outcome: &Outcome, info: &Information, findings: &Findings, per_flow: bool) -> Summary {

@@ -51,6 +51,12 @@ pub enum ParseMatchError {
         /// The field.
         field: String,
     },
+    /// A VLAN tag that can't be.
+    #[error(
+        "{0}: no packet has that; 0x1000 says that there is a tag, and without one all is 0: write dl_vlan=5, or \
+         vlan_tci=0x1005/0x1fff"
+    )]
+    Untagged(String),
     /// A demand that is for several ports, where there is one.
     #[error("in_port: a capture is of one port, and all its packets arrive there: leave it out")]
     OnePort,

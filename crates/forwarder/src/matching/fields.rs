@@ -44,6 +44,15 @@ pub(super) enum Need {
     Of6(u8, &'static str),
 }
 
+/// What several fields are parts of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The outermost VLAN tag.
+    Tag,
+    /// The type of service.
+    Service,
+}
+
 const TCP: [Need; 2] = [Need::Of4(6, "tcp"), Need::Of6(6, "tcp6")];
 const PORTS: [Need; 6] = [
     TCP[0],
@@ -241,6 +250,16 @@ impl Field {
         matches!(self.form, Form::VlanId | Form::VlanPriority | Form::MaskedNumber(13 | 16))
             && self.name().contains("vlan")
             && value & mask & TAGGED != 0
+    }
+
+    /// The word that it shares with other fields, and how far to the left its lowest bit lies there.
+    pub(super) fn shares(&self) -> Option<(Word, u32)> {
+        match self.name() {
+            "vlan_tci" | "dl_vlan" | "vlan_vid" | "dl_vlan_pcp" | "vlan_pcp" => Some((Word::Tag, 0)),
+            "nw_tos" | "nw_ecn" => Some((Word::Service, 0)),
+            "ip_dscp" => Some((Word::Service, 2)),
+            _ => None,
+        }
     }
 
     /// Fields that others may need come first: 1, then 2, then the others.

@@ -15,11 +15,11 @@ mod tests;
 
 pub use error::ParseMatchError;
 
-use fields::{Alias, FIELDS, Field, Need, OF_SWITCHES, WORDS};
+use fields::{Alias, FIELDS, Field, Need, OF_SWITCHES, WORDS, Word};
 use ringway_flow::{FlowKey, V3_7};
 use std::fmt;
 use std::str::FromStr;
-use values::Masked;
+use values::{Masked, TAGGED};
 
 /// Which packets are meant.
 ///
@@ -63,6 +63,15 @@ impl Match {
 
     /// Adds what a field has to be. `given`: what the user wrote.
     fn add(&mut self, field: &'static Field, masked: Masked, given: &str) -> Result<(), ParseMatchError> {
+        // Other fields may be parts of the same word of the packet.
+        let shares = |other: &Term| {
+            let ((word, left), (other_word, other_left)) = (field.shares()?, other.field.shares()?);
+            let is_other = word == other_word && !std::ptr::eq(other.field, field);
+            (is_other && masked.moved(left).excludes(other.masked.moved(other_left))).then_some(other.field)
+        };
+        if let Some(other) = self.terms.iter().find_map(shares) {
+            return Err(ParseMatchError::Twice { given: given.to_owned(), field: other.name().to_owned() });
+        }
         let earlier = self.terms.iter().find(|term| std::ptr::eq(term.field, field));
         match earlier {
             Some(term) if term.masked == masked => Ok(()),
@@ -105,6 +114,10 @@ impl Match {
             value: value.to_owned(),
             expected: field.form.expected(),
         })?;
+        let is_tag = matches!(field.shares(), Some((Word::Tag, _)));
+        if is_tag && masked.mask & TAGGED != 0 && masked.value & TAGGED == 0 && masked.value != 0 {
+            return Err(ParseMatchError::Untagged(format!("{name}={value}")));
+        }
         // `tcp_dst` is `tp_dst` and says that it is TCP's.
         let needs = if let Alias::Of(protocols) = alias { protocols } else { field.needs };
         self.needs(name, value, needs)?;

@@ -150,6 +150,15 @@ fn what_is_no_match_is_refused_with_the_field_and_the_way_out() {
         ("tcp,udp", &["udp", "nw_proto"]),
         ("ip,ipv6", &["ipv6", "dl_type"]),
         ("tcp,tp_dst=80,tp_dst=81", &["tp_dst=81", "leave one out"]),
+        ("dl_vlan=0xffff,dl_vlan_pcp=3", &["different values of dl_vlan:", "leave one out"]),
+        ("vlan_tci=0,dl_vlan=5", &["vlan_tci"]),
+        ("vlan_vid=0x1006/0x1fff,dl_vlan=5", &["different values of"]),
+        ("dl_vlan=0xffff,vlan_tci=0x1000/0x1000", &["different values of"]),
+        ("dl_vlan_pcp=1,vlan_tci=0x7000/0xf000", &["different values of"]),
+        ("dl_vlan=5,dl_vlan_pcp=1,vlan_pcp=2", &["different values of"]),
+        ("ip,nw_tos=184,ip_dscp=45", &["different values of nw_tos"]),
+        ("vlan_tci=5", &["vlan_tci=5", "dl_vlan=5"]),
+        ("vlan_vid=5", &["0x1000"]),
         ("reg0=1", &["`reg0`", "leave it out"]),
         ("tun_id=5,ip", &["`tun_id`", "leave it out"]),
     ] {
@@ -158,6 +167,15 @@ fn what_is_no_match_is_refused_with_the_field_and_the_way_out() {
             assert!(error.contains(part), "{text}: {part} in {error}");
         }
     }
+    // Parts of one word that go together, and bits of a tag that say nothing of there being one.
+    for text in [
+        "dl_vlan=5,dl_vlan_pcp=3,vlan_pcp=3,vlan_tci=0x7005,vlan_vid=0x1005",
+        "ip,nw_tos=184,ip_dscp=46,nw_ecn=1",
+        "vlan_tci=5/0xfff",
+    ] {
+        assert!(parsed(text).takes_frame(&segment()), "{text}");
+    }
+    assert!(parsed("dl_vlan=0xffff,vlan_tci=0").takes_frame(&Kind::TcpIpv6.packet(0)));
     // Said twice, it is no contradiction.
     parsed("ip,tcp,nw_proto=6,tp_dst=80,tcp_dst=80");
 }

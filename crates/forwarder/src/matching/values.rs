@@ -16,6 +16,17 @@ impl Masked {
         Self { value, mask: ones(bits) }
     }
 
+    /// The same, so many bits to the left.
+    pub(super) fn moved(self, bits: u32) -> Self {
+        let moved = |word: u128| word.checked_shl(bits).unwrap_or_default();
+        Self { value: moved(self.value), mask: moved(self.mask) }
+    }
+
+    /// Whether nothing has both.
+    pub(super) fn excludes(self, other: Self) -> bool {
+        (self.value ^ other.value) & self.mask & other.mask != 0
+    }
+
     fn with(value: u128, mask: u128) -> Self {
         Self { value: value & mask, mask }
     }

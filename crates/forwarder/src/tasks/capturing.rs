@@ -1,7 +1,9 @@
 //! The task of a capture: received packets are copied, and a thread of its own writes them.
 //!
 //! Contract: the worker never waits for the disk. Copies go through a bounded queue in chunks; when it is full, packets are
-//! counted as dropped. When a file can't be written any more, that is told once, and what comes after is counted too.
+//! counted as dropped. When a file can't be written any more, that is told once, and what comes after is counted too, and what
+//! had not reached the file before. At the end a file that takes nothing (a pipe that nobody reads, a server that is gone) is
+//! waited for a while, and given up.
 
 use crate::engine::{Budget, Round, Task, TaskCounters};
 use crate::matching::Match;
@@ -11,6 +13,7 @@ use ringway_port::{Error, ReceiveQueue};
 use ringway_traffic::capture::RotatingWriter;
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +23,8 @@ use std::time::{Duration, Instant};
 const CHUNKS: usize = 256;
 /// How long the writer sleeps when there is nothing to write.
 const NAP: Duration = Duration::from_millis(1);
+/// A file that takes nothing for so long at the end is given up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Copies of packets that were received together.
 #[derive(Debug, Default)]
@@ -48,6 +53,9 @@ struct Shared {
     bytes: AtomicU64,
     dropped: AtomicU64,
     left_out: AtomicU64,
+    /// Packets of the chunk that is being written, and those that count as written and are not in the file yet.
+    in_hand: AtomicU64,
+    waiting: [AtomicU64; 2],
     files: AtomicU64,
     failure: Mutex<Option<ringway_traffic::capture::Error>>,
 }
@@ -71,6 +79,7 @@ pub struct Captured {
 #[derive(Debug)]
 pub struct Capture {
     shared: Arc<Shared>,
+    path: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -92,13 +101,38 @@ impl Capture {
         self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Waits until everything is written.
+    /// Waits until everything is written, as long as the file takes something.
     pub fn finish(&mut self) {
         self.shared.ended.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the writer leaves what it wrote.
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        let (mut before, mut since) = (self.read(), Instant::now());
+        while !thread.is_finished() {
+            let now = self.read();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            } else if since.elapsed() >= PATIENCE {
+                // Its thread ends with the process.
+                return self.give_up();
+            }
+            std::thread::sleep(NAP);
         }
+        // A panic of the writer leaves what it wrote.
+        let _ = thread.join();
+    }
+
+    /// Nothing more is written: what waits is lost.
+    fn give_up(&self) {
+        let Shared { full, dropped, in_hand, failure, .. } = &*self.shared;
+        let mut lost = in_hand.load(Ordering::Relaxed);
+        while let Some(chunk) = full.pop() {
+            lost = lost.saturating_add(chunk.packets.len() as u64);
+        }
+        count(dropped, lost);
+        let [packets, bytes] = self.shared.waiting.each_ref().map(|number| number.load(Ordering::Relaxed));
+        take_back(&self.shared, packets, bytes);
+        let reason = format!("it has taken nothing for {} s", PATIENCE.as_secs());
+        let error = ringway_traffic::capture::Error::Write { path: self.path.clone(), reason };
+        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 }
 
@@ -143,9 +177,12 @@ impl Capturing {
             bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
+            waiting: Default::default(),
             files: AtomicU64::new(1),
             failure: Mutex::new(None),
         });
+        let path = writer.path().to_owned();
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || write(&shared, writer)
@@ -160,7 +197,7 @@ impl Capturing {
             shared: Arc::clone(&shared),
             counters: Arc::default(),
         };
-        Ok((capturing, Capture { shared, thread: Some(thread) }))
+        Ok((capturing, Capture { shared, path, thread: Some(thread) }))
     }
 
     /// Copies what is meant for the writer. Returns how many packets that were.
@@ -252,13 +289,20 @@ fn write(shared: &Shared, mut writer: RotatingWriter) {
         let Some(mut chunk) = shared.full.pop() else {
             // Nothing to do: what was written shall be seen by others.
             let flushed = if broken { Ok(()) } else { writer.flush() };
-            broken |= note(shared, flushed);
+            if note(shared, flushed) {
+                broken = true;
+                let (packets, bytes) = writer.unwritten();
+                take_back(shared, packets, bytes);
+            }
+            tell_waiting(shared, &writer);
             if ended {
                 return;
             }
             std::thread::sleep(NAP);
             continue;
         };
+        shared.in_hand.store(chunk.packets.len() as u64, Ordering::Relaxed);
+        let was_broken = broken;
         let (mut place, mut packets, mut bytes) = (0usize, 0u64, 0u64);
         for &Copied { time, captured, length } in &chunk.packets {
             let end = place.saturating_add(captured as usize);
@@ -278,12 +322,33 @@ fn write(shared: &Shared, mut writer: RotatingWriter) {
         }
         count(&shared.written, packets);
         count(&shared.bytes, bytes);
+        if broken && !was_broken {
+            let (packets, bytes) = writer.unwritten();
+            take_back(shared, packets, bytes);
+        }
+        tell_waiting(shared, &writer);
+        shared.in_hand.store(0, Ordering::Relaxed);
         shared.files.store(writer.files().into(), Ordering::Relaxed);
         chunk.bytes.clear();
         chunk.packets.clear();
         // A surplus one is dropped.
         let _ = shared.empty.push(chunk);
     }
+}
+
+/// For the case that the file takes nothing more.
+fn tell_waiting(shared: &Shared, writer: &RotatingWriter) {
+    let (packets, bytes) = writer.unwritten();
+    for (waiting, number) in shared.waiting.iter().zip([packets, bytes]) {
+        waiting.store(number, Ordering::Relaxed);
+    }
+}
+
+/// Packets that counted as written did not reach the file.
+fn take_back(shared: &Shared, packets: u64, bytes: u64) {
+    shared.written.fetch_sub(packets, Ordering::Relaxed);
+    shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    count(&shared.dropped, packets);
 }
 
 /// Keeps the first failure. Whether there was one.

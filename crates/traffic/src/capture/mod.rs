@@ -37,6 +37,21 @@ pub enum Error {
         /// What the format's reader says.
         reason: String,
     },
+    /// It is no file that can be read from its start, and again.
+    #[error(
+        "{} is no regular file (a pipe, a device, a folder): write what comes out of it into a file, and name that",
+        .path.display()
+    )]
+    NotRegular {
+        /// What it is called.
+        path: PathBuf,
+    },
+    /// Files can't be numbered after it.
+    #[error("{}: several files are numbered after a file's name, as in web.pcapng; this is a folder's", .path.display())]
+    NoName {
+        /// What was given.
+        path: PathBuf,
+    },
     /// Its frames are no Ethernet.
     #[error(
         "{} holds packets of link type {link}, not Ethernet: capture on an Ethernet interface (`tcpdump -y EN10MB`)",
@@ -77,4 +92,16 @@ impl Error {
     fn open(path: &Path, source: io::Error) -> Self {
         Self::Open { path: path.to_owned(), source }
     }
+}
+
+/// What an error says, and what caused it.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

@@ -1,6 +1,6 @@
 //! Reading.
 
-use super::Error;
+use super::{Error, reason};
 use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
@@ -52,9 +52,13 @@ impl Reader {
     /// Opens a file and finds out its format.
     ///
     /// # Errors
-    /// When it can't be opened, is no capture file, or holds no Ethernet.
+    /// When it can't be opened, is no regular file, is no capture file, or holds no Ethernet.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::open(path, source);
+        // Looked at first: to open a pipe is to wait for whoever writes into it.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(Error::NotRegular { path: path.to_owned() });
+        }
         let mut file = File::open(path).map_err(failed)?;
         let mut start = Vec::new();
         (&mut file).take(4).read_to_end(&mut start).map_err(failed)?;
@@ -62,9 +66,9 @@ impl Reader {
         let file = BufReader::new(file);
         let damaged = |reason: String| Error::Damaged { path: path.to_owned(), frame: 0, reason };
         let format = if start == SECTION_HEADER {
-            Format::PcapNg(PcapNgReader::new(file).map_err(|error| damaged(error.to_string()))?)
+            Format::PcapNg(PcapNgReader::new(file).map_err(|error| damaged(reason(&error)))?)
         } else {
-            let reader = PcapReader::new(file).map_err(|error| damaged(error.to_string()))?;
+            let reader = PcapReader::new(file).map_err(|error| damaged(reason(&error)))?;
             check_link(path, reader.header().datalink)?;
             Format::Pcap(reader)
         };
@@ -86,7 +90,7 @@ impl Reader {
         let captured = match format {
             Format::Pcap(reader) => match reader.next_packet() {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(damaged(error.to_string())),
+                Some(Err(error)) => return Err(damaged(reason(&error))),
                 Some(Ok(packet)) => Captured {
                     time: packet.timestamp(),
                     interface: 0,
@@ -134,10 +138,17 @@ fn next_of_blocks<'a>(
         };
         let captured = match reader.next_block() {
             None => return Ok(None),
-            Some(Err(error)) => return Err(damaged(error.to_string())),
+            Some(Err(error)) => return Err(damaged(reason(&error))),
             Some(Ok((Block::EnhancedPacket(packet), _))) => Captured {
                 time: packet.timestamp,
                 interface: packet.interface_id,
+                length: packet.original_len,
+                bytes: Cow::Owned(packet.data.into_owned()),
+            },
+            // What came before the enhanced one; tshark reads it too.
+            Some(Ok((Block::Packet(packet), _))) => Captured {
+                time: packet.timestamp,
+                interface: packet.interface_id.into(),
                 length: packet.original_len,
                 bytes: Cow::Owned(packet.data.into_owned()),
             },

@@ -38,8 +38,12 @@ impl RotatingWriter {
     /// Begins the first file.
     ///
     /// # Errors
-    /// When it can't be made or written.
+    /// When it can't be made or written, and when there is rotation and the path is that of a folder.
     pub fn create(path: &Path, interfaces: &[&str], rotation: Rotation) -> Result<Self, Error> {
+        let ends_open = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        if rotation.is_on() && (path.file_name().is_none() || ends_open || path.is_dir()) {
+            return Err(Error::NoName { path: path.to_owned() });
+        }
         let first = if rotation.is_on() { numbered(path, 1) } else { path.to_owned() };
         Ok(Self {
             path: path.to_owned(),
@@ -61,9 +65,10 @@ impl RotatingWriter {
             || self.rotation.time.is_some_and(|limit| time.saturating_sub(began) >= limit);
         if full {
             self.writer.flush()?;
-            self.files = self.files.saturating_add(1);
             let names: Vec<&str> = self.interfaces.iter().map(String::as_str).collect();
-            self.writer = Writer::create(&numbered(&self.path, self.files), &names)?;
+            let next = self.files.saturating_add(1);
+            self.writer = Writer::create(&numbered(&self.path, next), &names)?;
+            self.files = next;
             self.began = Some(time);
         }
         self.writer.write_cut(interface, time, frame, length)
@@ -75,6 +80,16 @@ impl RotatingWriter {
     /// When the file can't be written.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.writer.flush()
+    }
+
+    /// What the files are called, without their number.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// As of [`Writer::unwritten`]: of the file that is being written, for those before it are whole.
+    pub fn unwritten(&self) -> (u64, u64) {
+        self.writer.unwritten()
     }
 
     /// Files begun.
@@ -123,6 +138,17 @@ mod tests {
         let counts: Vec<usize> = (1..=4).map(|number| frames(&numbered(&path, number))).collect();
         assert_eq!(counts, [8, 8, 6, 2]);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn files_are_numbered_after_a_file_and_never_beside_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let rotation = Rotation { bytes: Some(1000), time: None };
+        let with_slash = folder.path().join("web.pcapng/");
+        for path in [folder.path(), Path::new("/"), Path::new(".."), with_slash.as_path()] {
+            let error = RotatingWriter::create(path, &["a"], rotation).unwrap_err();
+            assert!(matches!(error, Error::NoName { .. }), "{error}");
+        }
     }
 
     #[test]

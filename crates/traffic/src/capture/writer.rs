@@ -1,6 +1,6 @@
 //! Writing.
 
-use super::Error;
+use super::{Error, reason};
 use pcap_file::DataLink;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{
@@ -8,14 +8,16 @@ use pcap_file::pcapng::blocks::interface_description::{
 };
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use std::borrow::Cow;
-use std::fmt::{self, Display};
+use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A pcapng file that is being written. What was written is in the file after [`flush`](Self::flush), and at the latest
-/// when the writer is dropped.
+/// when the writer is dropped. When the file takes no more, it ends with the last frame that it took whole, and
+/// [`unwritten`](Self::unwritten) says what is missing.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -26,8 +28,34 @@ use std::time::Duration;
 /// ```
 pub struct Writer {
     path: PathBuf,
-    file: PcapNgWriter<BufWriter<File>>,
+    file: PcapNgWriter<BufWriter<Sink>>,
     bytes: u64,
+    /// How long the file is with the last frame that is known to be in it.
+    whole: u64,
+    /// The frames behind that one: where each ends in the file, and how many bytes of it were kept.
+    waiting: VecDeque<(u64, u64)>,
+}
+
+/// A file that counts what the system took, and takes nothing after a failure.
+struct Sink {
+    file: File,
+    taken: u64,
+    broken: bool,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.broken {
+            return Err(io::Error::other("it could not be written before"));
+        }
+        let taken = self.file.write(bytes)?;
+        self.taken = self.taken.saturating_add(taken as u64);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl Writer {
@@ -37,18 +65,20 @@ impl Writer {
     /// When it can't be made or written.
     pub fn create(path: &Path, interfaces: &[&str]) -> Result<Self, Error> {
         let file = File::create(path).map_err(|source| Error::open(path, source))?;
-        let mut file = PcapNgWriter::new(BufWriter::new(file)).map_err(|error| failed(path, error))?;
+        let sink = Sink { file, taken: 0, broken: false };
+        let mut file = PcapNgWriter::new(BufWriter::new(sink)).map_err(|error| failed(path, &error))?;
         for interface in interfaces {
             let options = vec![
                 InterfaceDescriptionOption::IfName(Cow::Borrowed(interface)),
                 InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
             ];
             let block = InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen: 0, options };
-            file.write_block(&block.into_block()).map_err(|error| failed(path, error))?;
+            file.write_block(&block.into_block()).map_err(|error| failed(path, &error))?;
         }
-        let mut writer = Self { path: path.to_owned(), file, bytes: 0 };
+        let mut writer = Self { path: path.to_owned(), file, bytes: 0, whole: 0, waiting: VecDeque::new() };
         // From now on it is a capture file, and a disk that is full is known of.
         writer.flush()?;
+        writer.whole = writer.file.get_ref().get_ref().taken;
         Ok(writer)
     }
 
@@ -78,9 +108,46 @@ impl Writer {
             data: Cow::Borrowed(frame),
             options: Vec::new(),
         };
-        let written = self.file.write_block(&block.into_block());
-        self.bytes = self.bytes.saturating_add(written.map_err(|error| failed(&self.path, error))? as u64);
-        Ok(())
+        match self.file.write_block(&block.into_block()) {
+            Ok(written) => {
+                self.bytes = self.bytes.saturating_add(written as u64);
+                let end = self.waiting.back().map_or(self.whole, |(end, _)| *end);
+                self.waiting.push_back((end.saturating_add(written as u64), frame.len() as u64));
+                self.settle();
+                Ok(())
+            }
+            Err(error) => Err(self.fail(&error)),
+        }
+    }
+
+    /// Frames that were added and are not in the file, and how many bytes of them were kept: those that wait for
+    /// [`flush`](Self::flush), and after a failure those that are lost.
+    pub fn unwritten(&self) -> (u64, u64) {
+        let bytes = self.waiting.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
+        (self.waiting.len() as u64, bytes)
+    }
+
+    /// Forgets the frames that the system has taken.
+    fn settle(&mut self) {
+        let taken = self.file.get_ref().get_ref().taken;
+        while let Some(&(end, _)) = self.waiting.front()
+            && end <= taken
+        {
+            self.whole = end;
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Nothing is written any more, and a frame of which the system took a part is cut off.
+    fn fail(&mut self, error: &dyn std::error::Error) -> Error {
+        self.settle();
+        let sink = self.file.get_mut().get_mut();
+        if !sink.broken {
+            sink.broken = true;
+            // A pipe keeps what it has.
+            let _ = sink.file.set_len(self.whole);
+        }
+        failed(&self.path, error)
     }
 
     /// Bytes of frames written so far, with what the format puts around them.
@@ -93,7 +160,13 @@ impl Writer {
     /// # Errors
     /// When the file can't be written.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.file.get_mut().flush().map_err(|error| failed(&self.path, error))
+        match self.file.get_mut().flush() {
+            Ok(()) => {
+                self.settle();
+                Ok(())
+            }
+            Err(error) => Err(self.fail(&error)),
+        }
     }
 }
 
@@ -103,6 +176,6 @@ impl fmt::Debug for Writer {
     }
 }
 
-fn failed(path: &Path, error: impl Display) -> Error {
-    Error::Write { path: path.to_owned(), reason: error.to_string() }
+fn failed(path: &Path, error: &dyn std::error::Error) -> Error {
+    Error::Write { path: path.to_owned(), reason: reason(error) }
 }
