@@ -238,6 +238,7 @@ fn options_of_emulated_ports_are_refused_for_others_and_wrong_values_with_what_t
         (["0000:7f:1f.0", "emulated:1", "--emulate=x540"], ["--emulate is for emulated", "0000:7f:1f.0"]),
         (["emulated:0", "emulated:1", "--emulate=x710"], ["82599-kx4, x540, x550 and virtio-net", "x710"]),
         (["emulated:0", "emulated:1", "--emulate=x540,x550,82599"], ["3 devices", "2 ports"]),
+        (["emulated:0", "emulated:1", "--load=5kpps"], ["--latency", "required"]),
         (["emulated:0", "emulated:1", "--rate=5"], ["2Mpps", "2.5Gbit/s"]),
         (["emulated:0", "emulated:1", "--rate=0pps"], ["2Mpps", "500kpps"]),
     ] {

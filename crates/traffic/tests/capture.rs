@@ -1,7 +1,7 @@
 //! Capture files: what is written is read, and what is none is refused.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-use ringway_traffic::capture::{Error, Reader, Writer};
+use ringway_traffic::capture::{Counts, Error, Reader, Writer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ fn a_file_is_a_capture_file_from_the_start_and_a_full_disk_is_known_of_at_once()
 
 #[test]
 fn packet_blocks_of_old_files_are_packets_too() {
-    // draft-ietf-opsawg-pcapng, sections 4.1, 4.2 and, obsolete, 4.6.
+    // draft-ietf-opsawg-pcapng, sections 4.1 and 4.2, and appendix A for what is obsolete.
     let block = |kind: u32, body: &[u8]| {
         let length = (body.len() as u32 + 12).to_le_bytes();
         [&kind.to_le_bytes()[..], &length, body, &length].concat()
@@ -138,4 +138,29 @@ fn what_is_not_in_the_file_yet_is_known() {
     }
     writer.flush().unwrap();
     assert_eq!(writer.unwritten(), (0, 0));
+}
+
+#[test]
+fn counts_stand_at_the_end_and_are_no_packets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("counted.pcapng");
+    let mut writer = Writer::create(&path, &["a"]).unwrap();
+    writer.write(0, Duration::ZERO, &[1; 60]).unwrap();
+    writer.flush().unwrap();
+    let before = std::fs::read(&path).unwrap().len();
+    let counts = Counts { received: 10, missed: Some(0x0102_0304), meant: 6, dropped: 5 };
+    writer.write_counts(0, Duration::ZERO, counts).unwrap();
+    assert_eq!(writer.unwritten(), (0, 0), "it is no packet");
+    writer.write(0, Duration::ZERO, &[1; 70]).unwrap();
+    assert_eq!(writer.unwritten(), (1, 70));
+    writer.flush().unwrap();
+    assert_eq!(frames(&path).unwrap().len(), 2);
+    // Type 5, and the options isb_ifrecv, isb_ifdrop, isb_filteraccept and isb_osdrop, each of eight bytes.
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(bytes[before..before + 4], [5, 0, 0, 0]);
+    let options: Vec<u8> = [(4u8, 10u64), (5, 0x0102_0304), (6, 6), (7, 5)]
+        .iter()
+        .flat_map(|(code, value)| [&[*code, 0, 8, 0][..], &value.to_le_bytes()].concat())
+        .collect();
+    assert_eq!(bytes[before + 20..before + 20 + options.len()], options);
 }

@@ -85,7 +85,7 @@ pub fn run(options: &CaptureOptions) -> Result<ExitCode, Error> {
         })
     })?;
     drop(transmit);
-    capture.finish();
+    capture.finish(outcome.last.ports.first().and_then(|port| port.statistics.missed));
     failure = failure.or(capture.failure());
     port.leave();
     let summary = summary(&outcome, &info, capture.read(), failure.as_ref());

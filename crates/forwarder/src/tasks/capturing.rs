@@ -10,12 +10,12 @@ use crate::matching::Match;
 use crossbeam_queue::ArrayQueue;
 use ringway_packet::Batch;
 use ringway_port::{Error, ReceiveQueue};
-use ringway_traffic::capture::RotatingWriter;
+use ringway_traffic::capture::{Counts, RotatingWriter};
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ struct Shared {
     empty: ArrayQueue<Chunk>,
     /// The worker has no more.
     ended: AtomicBool,
+    /// Packets that the device had no buffer for, known at the end.
+    missed: OnceLock<u64>,
     written: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
@@ -101,8 +103,13 @@ impl Capture {
         self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Waits until everything is written, as long as the file takes something.
-    pub fn finish(&mut self) {
+    /// Waits until everything is written, as long as the file takes something: with the counts at the end, and among them the
+    /// packets that the device missed, if it knows.
+    pub fn finish(&mut self, missed: Option<u64>) {
+        if let Some(missed) = missed {
+            // Known since the first end, if there are two.
+            let _ = self.shared.missed.set(missed);
+        }
         self.shared.ended.store(true, Ordering::Release);
         let Some(thread) = self.thread.take() else { return };
         let (mut before, mut since) = (self.read(), Instant::now());
@@ -138,7 +145,7 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        self.finish();
+        self.finish(None);
     }
 }
 
@@ -151,6 +158,8 @@ pub struct Capturing {
     snap: usize,
     /// Which packets are meant, if not all.
     matching: Option<Match>,
+    /// As many as were asked for are there.
+    is_over: bool,
     /// A packet in several buffers, in one piece.
     whole: Vec<u8>,
     shared: Arc<Shared>,
@@ -173,6 +182,7 @@ impl Capturing {
             full: ArrayQueue::new(CHUNKS),
             empty: ArrayQueue::new(CHUNKS),
             ended: AtomicBool::new(false),
+            missed: OnceLock::new(),
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -193,6 +203,7 @@ impl Capturing {
             batch,
             snap,
             matching,
+            is_over: false,
             whole: Vec::new(),
             shared: Arc::clone(&shared),
             counters: Arc::default(),
@@ -256,12 +267,13 @@ impl Task for Capturing {
             let claimed = budget.claim(copied);
             budget.settle(0, claimed)
         });
+        self.is_over |= finished;
         Ok(Round { received, sent: 0, finished })
     }
 
-    /// What has arrived already is captured too.
+    /// What has arrived already is captured too, unless that is more than was asked for.
     fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
-        while self.round(None)?.received > 0 && Instant::now() < deadline {}
+        while !self.is_over && self.round(None)?.received > 0 && Instant::now() < deadline {}
         Ok(())
     }
 
@@ -288,7 +300,8 @@ fn write(shared: &Shared, mut writer: RotatingWriter) {
         let ended = shared.ended.load(Ordering::Acquire);
         let Some(mut chunk) = shared.full.pop() else {
             // Nothing to do: what was written shall be seen by others.
-            let flushed = if broken { Ok(()) } else { writer.flush() };
+            let counted = if ended && !broken { write_counts(shared, &mut writer) } else { Ok(()) };
+            let flushed = if broken { Ok(()) } else { counted.and_then(|()| writer.flush()) };
             if note(shared, flushed) {
                 broken = true;
                 let (packets, bytes) = writer.unwritten();
@@ -334,6 +347,16 @@ fn write(shared: &Shared, mut writer: RotatingWriter) {
         // A surplus one is dropped.
         let _ = shared.empty.push(chunk);
     }
+}
+
+/// What the capture saw in all, at its end.
+fn write_counts(shared: &Shared, writer: &mut RotatingWriter) -> Result<(), ringway_traffic::capture::Error> {
+    let [written, dropped, left_out] =
+        [&shared.written, &shared.dropped, &shared.left_out].map(|number| number.load(Ordering::Relaxed));
+    let meant = written.saturating_add(dropped);
+    let received = meant.saturating_add(left_out);
+    let counts = Counts { received, missed: shared.missed.get().copied(), meant, dropped };
+    writer.write_counts(0, Duration::from_nanos(wall_clock()), counts)
 }
 
 /// For the case that the file takes nothing more.
@@ -383,7 +406,7 @@ mod tests {
         let (mut task, mut capture) =
             Capturing::start(receive, 8, 65_535, Some(matching.clone()), writer).unwrap();
         task.drain(Instant::now() + Duration::from_secs(60)).unwrap();
-        capture.finish();
+        capture.finish(Some(7));
         let expected: Vec<_> = frames.iter().filter(|frame| matching.takes_frame(frame)).cloned().collect();
         assert!(expected.len() > 8 && expected.len() < frames.len() / 2);
         let mut reader = Reader::open(&path).unwrap();

@@ -10,7 +10,7 @@ mod writer;
 
 pub use reader::{Captured, Reader};
 pub use rotation::{RotatingWriter, Rotation};
-pub use writer::Writer;
+pub use writer::{Counts, Writer};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! A capture in several files, one after the other.
 
-use super::{Error, Writer};
+use super::{Counts, Error, Writer};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,6 +72,14 @@ impl RotatingWriter {
             self.began = Some(time);
         }
         self.writer.write_cut(interface, time, frame, length)
+    }
+
+    /// As [`Writer::write_counts`], at the end of the file that is being written.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn write_counts(&mut self, interface: u32, time: Duration, counts: Counts) -> Result<(), Error> {
+        self.writer.write_counts(interface, time, counts)
     }
 
     /// Hands everything to the system.

@@ -6,7 +6,8 @@ use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption, InterfaceTsResolution,
 };
-use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
+use pcap_file::pcapng::blocks::interface_statistics::{InterfaceStatisticsBlock, InterfaceStatisticsOption};
+use pcap_file::pcapng::{Block, PcapNgBlock, PcapNgWriter};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,8 +33,21 @@ pub struct Writer {
     bytes: u64,
     /// How long the file is with the last frame that is known to be in it.
     whole: u64,
-    /// The frames behind that one: where each ends in the file, and how many bytes of it were kept.
-    waiting: VecDeque<(u64, u64)>,
+    /// What is behind that one: where each ends in the file, and of a frame how many bytes were kept.
+    waiting: VecDeque<(u64, Option<u64>)>,
+}
+
+/// How many packets an interface saw since the capture began (draft-ietf-opsawg-pcapng, section 4.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that it received.
+    pub received: u64,
+    /// Those that it had no room for, if that is known.
+    pub missed: Option<u64>,
+    /// Those of the received that were meant.
+    pub meant: u64,
+    /// Those of the meant that were dropped before they reached a file.
+    pub dropped: u64,
 }
 
 /// A file that counts what the system took, and takes nothing after a failure.
@@ -108,13 +122,34 @@ impl Writer {
             data: Cow::Borrowed(frame),
             options: Vec::new(),
         };
-        match self.file.write_block(&block.into_block()) {
+        let written = self.add(&block.into_block(), Some(frame.len() as u64))?;
+        self.bytes = self.bytes.saturating_add(written);
+        Ok(())
+    }
+
+    /// Adds how many packets an interface (by its place) saw until a time since 1970.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn write_counts(&mut self, interface: u32, time: Duration, counts: Counts) -> Result<(), Error> {
+        let Counts { received, missed, meant, dropped } = counts;
+        let mut options = vec![InterfaceStatisticsOption::IsbIfRecv(received)];
+        options.extend(missed.map(InterfaceStatisticsOption::IsbIfDrop));
+        options.push(InterfaceStatisticsOption::IsbFilterAccept(meant));
+        options.push(InterfaceStatisticsOption::IsbOsDrop(dropped));
+        let block = InterfaceStatisticsBlock { interface_id: interface, timestamp: time, options };
+        self.add(&block.into_block(), None).map(|_| ())
+    }
+
+    /// Adds a block; of a frame with the bytes that were kept. How long the block is.
+    fn add(&mut self, block: &Block<'_>, of_frame: Option<u64>) -> Result<u64, Error> {
+        match self.file.write_block(block) {
             Ok(written) => {
-                self.bytes = self.bytes.saturating_add(written as u64);
+                let written = written as u64;
                 let end = self.waiting.back().map_or(self.whole, |(end, _)| *end);
-                self.waiting.push_back((end.saturating_add(written as u64), frame.len() as u64));
+                self.waiting.push_back((end.saturating_add(written), of_frame));
                 self.settle();
-                Ok(())
+                Ok(written)
             }
             Err(error) => Err(self.fail(&error)),
         }
@@ -123,11 +158,11 @@ impl Writer {
     /// Frames that were added and are not in the file, and how many bytes of them were kept: those that wait for
     /// [`flush`](Self::flush), and after a failure those that are lost.
     pub fn unwritten(&self) -> (u64, u64) {
-        let bytes = self.waiting.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add);
-        (self.waiting.len() as u64, bytes)
+        let frames = self.waiting.iter().filter_map(|(_, bytes)| *bytes);
+        frames.fold((0, 0), |(frames, sum), bytes| (frames.saturating_add(1), sum.saturating_add(bytes)))
     }
 
-    /// Forgets the frames that the system has taken.
+    /// Forgets what the system has taken.
     fn settle(&mut self) {
         let taken = self.file.get_ref().get_ref().taken;
         while let Some(&(end, _)) = self.waiting.front()
