@@ -90,6 +90,9 @@ pub enum Error {
         /// How many directions there are.
         directions: usize,
     },
+    /// A filter without anything that passes.
+    #[error("--offload vlan-filter without --vlan would let no VLAN through: name them, --vlan 10,20")]
+    NoVlans,
     /// The same processor for two workers.
     #[error("--cores names processor {0} twice: each worker polls, and needs one of its own")]
     SameCore(usize),
@@ -216,6 +219,7 @@ impl Error {
             | Self::PoolTooSmall { .. }
             | Self::TooManyThreads { .. }
             | Self::SameCore(_)
+            | Self::NoVlans
             | Self::SameFile(_)
             | Self::Processor(_) => ExitCode::from(2),
             Self::Failed(failures)

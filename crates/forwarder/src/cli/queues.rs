@@ -31,6 +31,9 @@ pub struct QueueOptions {
     /// large-receive,tcp4-segmentation/tcp4-segmentation
     #[arg(long, value_name = "NAMES[/NAMES]", value_parser = values::offloads, default_value = "none")]
     pub offload: OffloadLists,
+    /// Receive frames of these VLANs and untagged ones only: both devices filter (vlan-filter)
+    #[arg(long, value_name = "ID[,ID]", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(0..=4095))]
+    pub vlan: Vec<u16>,
 }
 
 impl Default for QueueOptions {
@@ -42,6 +45,7 @@ impl Default for QueueOptions {
             idle: Duration::from_micros(100),
             moderation: Moderation::Adaptive,
             offload: OffloadLists::default(),
+            vlan: Vec::new(),
         }
     }
 }

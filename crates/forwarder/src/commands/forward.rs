@@ -17,7 +17,7 @@ use crate::output::summary::Summary;
 use crate::ports::{self, Emulation, OpenPorts, Wiring};
 use crate::{Error, PortName};
 use ringway_packet::Pool;
-use ringway_port::{Information, MacAddress};
+use ringway_port::{Information, MacAddress, Offloads};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
@@ -60,8 +60,17 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
         open.emulation.flows = FLOWS_OF_QUEUES;
     }
     open.port.interrupts = options.queues.interrupts;
-    open.offloads = options.queues.offload.0.clone();
-    let OpenPorts { opened, mut emulation, pool } = ports::open(&names, &open)?;
+    open.offloads = offloads(options)?;
+    let OpenPorts { mut opened, mut emulation, pool } = ports::open(&names, &open)?;
+    for port in &mut opened {
+        options.queues.vlan.iter().try_for_each(|&vlan| port.control.add_vlan(vlan))?;
+    }
+    let offload_of =
+        |index: usize| open.offloads.get(index).or(open.offloads.last()).copied().unwrap_or_default();
+    let [a, b] = [(options.a, offload_of(0)), (options.b, offload_of(1))];
+    for (from, to) in [(a, b), (b, a)] {
+        one_sided(from, to).for_each(|warning| console.warn(warning));
+    }
     if emulation.is_some() {
         console.note(EMULATED);
     }
@@ -161,6 +170,40 @@ impl Run<'_> {
 
 /// What a run came to, what went wrong, and whether the plot could be drawn: what was measured is told also if not.
 type Concluded = (Summary, Vec<Failure>, Result<(), Error>);
+
+/// The offloads of each port, with what `--vlan` asks for.
+fn offloads(options: &ForwardOptions) -> Result<Vec<Offloads>, Error> {
+    let mut lists = options.queues.offload.0.clone();
+    if lists.is_empty() {
+        lists.push(Offloads::NONE);
+    }
+    let filters = lists.iter().any(|list| list.contains(Offloads::VLAN_FILTER));
+    if filters && options.queues.vlan.is_empty() {
+        return Err(Error::NoVlans);
+    }
+    if !options.queues.vlan.is_empty() {
+        lists.iter_mut().for_each(|list| *list |= Offloads::VLAN_FILTER);
+    }
+    Ok(lists)
+}
+
+/// What one port does to packets as it receives them, and the other would have to undo as it sends them but wasn't asked to.
+fn one_sided(
+    (from, received): (PortName, Offloads),
+    (to, sent): (PortName, Offloads),
+) -> impl Iterator<Item = String> {
+    const PAIRS: [(Offloads, Offloads, &str); 3] = [
+        (Offloads::VLAN_STRIP, Offloads::VLAN_INSERT, "frames with a VLAN tag"),
+        (Offloads::LARGE_RECEIVE, Offloads::TCP4_SEGMENTATION, "joined TCP packets over IPv4"),
+        (Offloads::LARGE_RECEIVE, Offloads::TCP6_SEGMENTATION, "joined TCP packets over IPv6"),
+    ];
+    let lacks = move |(does, undoes, _): &(Offloads, Offloads, &str)| {
+        received.contains(*does) && !sent.contains(*undoes)
+    };
+    PAIRS.into_iter().filter(lacks).map(move |(does, undoes, what)| {
+        format!("{from} has {does}, {to} lacks {undoes}: {what} that {from} receives will be dropped at {to}")
+    })
+}
 
 /// Prints the summary and says how the program ends.
 fn conclude(options: &ForwardOptions, (summary, failures, drawn): Concluded) -> Result<ExitCode, Error> {

@@ -27,7 +27,7 @@ pub struct TaskCounts {
     pub dropped: u64,
     /// Handed to the transmit queue, but still not sent by the device when the worker gave up waiting at the end.
     pub unsent: u64,
-    /// Times that its worker slept until a packet came; counted at the worker's first task.
+    /// Times that its worker slept until a device interrupted it; counted at the worker's first task.
     pub slept: u64,
 }
 

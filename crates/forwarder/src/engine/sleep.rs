@@ -71,18 +71,21 @@ impl Sleeper {
         for queue in tasks.iter_mut().filter_map(|task| task.waits_for()) {
             is_empty &= queue.enable_interrupt();
         }
-        let waited = if is_empty { self.wait(&counters) } else { Ok(()) };
+        let woken = if is_empty { self.wait(&counters) } else { Ok(false) };
         for queue in tasks.iter_mut().filter_map(|task| task.waits_for()) {
             queue.disable_interrupt();
         }
-        if is_empty && let Some(first) = tasks.first() {
+        if matches!(woken, Ok(true))
+            && let Some(first) = tasks.first()
+        {
             first.counters().slept();
         }
         // The time without packets goes on: after one that was for nothing it is slept again at once.
-        waited
+        woken.map(drop)
     }
 
-    fn wait(&self, counters: &[Arc<OwnedFd>]) -> io::Result<()> {
+    /// Whether a device interrupted, and not the clock or the end.
+    fn wait(&self, counters: &[Arc<OwnedFd>]) -> io::Result<bool> {
         let mut waiting: Vec<PollFd<'_>> = counters
             .iter()
             .chain([&self.wake])
@@ -92,10 +95,8 @@ impl Sleeper {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        for counter in counters {
-            // Set back to zero; one that was not readable says so.
-            let _ = read(counter, &mut [0; 8]);
-        }
-        Ok(())
+        // Set back to zero; one that was not readable says so.
+        let interrupted = counters.iter().filter(|counter| read(counter, &mut [0; 8]).is_ok()).count();
+        Ok(interrupted > 0)
     }
 }

@@ -420,8 +420,8 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     }
 
     fn restart(&mut self) -> Result<(), ringway_port::Error> {
-        let _ = self.failure.set("it was not started anew");
         may_restart(&*self.transport, self.features)?;
+        let _ = self.failure.set("it was not started anew");
         let State { ring, empty, .. } = &mut *self.state;
         ring.restart(&*self.transport)?;
         // Buffers stay in their slots: the device gets the same ones again.

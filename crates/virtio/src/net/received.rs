@@ -89,9 +89,16 @@ impl Meaning {
         let is_it = layers::is_tcp(layers.protocol) && layers::is_ipv4(layers.protocol) == ipv4;
         let agrees = header.flags & header::NEEDS_CHECKSUM == 0 || fits(&layers, header);
         let whole = layers::end(frame.data(), &layers) == Some(frame.total_len());
-        if !self.features.contains(feature) || !is_it || !agrees || !whole || header.gso_size == 0 {
+        let is_long_enough = header.gso_size >= SMALLEST_SEGMENT;
+        if !self.features.contains(feature) || !is_it || !agrees || !whole || !is_long_enough {
             return Err(Wrong);
         }
+        // Whoever cuts it finds the pseudo-header's sum, also where the device had checked the packet's own and left it.
+        let length = frame.total_len().checked_sub(layers.transport).ok_or(Wrong)?;
+        let sum =
+            layers::pseudo_header(frame.data(), layers.network, layers.protocol, length).ok_or(Wrong)?;
+        let field = layers::checksum_offset(layers.protocol).ok_or(Wrong)?;
+        layers::put(frame.data_mut(), layers.transport.saturating_add(field), sum).ok_or(Wrong)?;
         frame.set_checksum(Checksum::Partial);
         frame.set_offload(Some(Offload {
             segment: header.gso_size,
@@ -101,6 +108,10 @@ impl Meaning {
         Ok(())
     }
 }
+
+/// The shortest payload of a segment that a device is believed: a datagram of 68 bytes passes every network (RFC 791,
+/// section 3.2), 40 of them headers. Of one byte each, one packet would become tens of thousands.
+const SMALLEST_SEGMENT: u16 = 28;
 
 /// Whether the header's checksum is that of the transport header that is there.
 fn fits(layers: &Layers, header: Header) -> bool {

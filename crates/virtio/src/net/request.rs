@@ -76,9 +76,8 @@ fn segmentation(
         (usize::from(request.network), usize::from(request.transport), usize::from(request.payload));
     let is_so = (found.network, found.transport, found.payload, found.protocol)
         == (network, transport, payload, request.protocol);
-    let tag = network.saturating_sub(14);
     let segment = payload.saturating_add(request.segment.into());
-    if !agreed.contains(feature) || !is_so || segment > longest.saturating_add(tag) {
+    if !agreed.contains(feature) || !is_so || segment > longest {
         return Err(Impossible);
     }
     let (offset, total) = (layers::checksum_offset(request.protocol).ok_or(Impossible)?, frame.total_len());

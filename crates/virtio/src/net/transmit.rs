@@ -424,8 +424,8 @@ impl ringway_port::TransmitQueue for TransmitQueue {
     }
 
     fn restart(&mut self) -> Result<(), ringway_port::Error> {
-        let _ = self.failure.set("it was not started anew");
         may_restart(&*self.transport, self.state.features)?;
+        let _ = self.failure.set("it was not started anew");
         let state = &mut *self.state;
         state.ring.restart(&*self.transport)?;
         // The queue is no longer the device's, and so is what was in it.
