@@ -19,7 +19,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "ixgbe-interrupts",
-        shows: "the same on emulated 82599s: MSI-X through the virtual IOMMU",
+        shows: "on emulated 82599s too the first packets after a pause arrive: MSI-X through the virtual IOMMU",
         configuration: Configuration::EmulatedIommu,
         run: ixgbe,
     },
@@ -32,15 +32,18 @@ const TICKS_A_SECOND: u32 = 100;
 
 fn virtio(machine: &mut Machine) -> Result<()> {
     forwarder::bind(machine, &[FIRST, SECOND])?;
-    sleeps(machine)
+    sleeps(machine, Some(0.01))
 }
 
 fn ixgbe(machine: &mut Machine) -> Result<()> {
     ixgbe_driver::bind(machine, &[FIRST, SECOND])?;
-    sleeps(machine)
+    // Once a second the driver reads the card's counters, which is nothing on hardware. Here each access is a way out of the
+    // guest and to another process, so the share says nothing.
+    sleeps(machine, None)
 }
 
-fn sleeps(machine: &mut Machine) -> Result<()> {
+/// `most` is the largest share of a processor that it may take while idle.
+fn sleeps(machine: &mut Machine, most: Option<f64>) -> Result<()> {
     // A line of rates reads all counters of both cards: some hundred accesses, each a way out of the guest.
     let options = "--interrupts --interval 60 --json";
     forwarder::start(machine, &format!("ringway forward {FIRST} {SECOND} {options}"))?;
@@ -50,8 +53,9 @@ fn sleeps(machine: &mut Machine) -> Result<()> {
     let used = idle_ticks(machine)?;
     let share = f64::from(used) / f64::from(IDLE_SECONDS * TICKS_A_SECOND);
     println!("      idle for {IDLE_SECONDS} s: {:.2} % of a processor", share * 100.0);
-    if share >= 0.01 {
-        bail!("expected an idle forwarder to take less than 1 % of a processor, saw {:.2} %", share * 100.0);
+    if let Some(most) = most.filter(|most| share >= *most) {
+        let [most, share] = [most, share].map(|share| share * 100.0);
+        bail!("expected an idle forwarder to take less than {most} % of a processor, saw {share:.2} %");
     }
     let (a, b) = (machine.wire(0)?, machine.wire(1)?);
     // One by one with a pause before each: every one of them wakes a worker.
