@@ -106,23 +106,22 @@ impl ReceiveQueue {
         &self.counters
     }
 
-    /// Takes whole frames in one buffer, four at a time, up to the ring's end. Returns their bytes.
-    ///
-    /// Nothing here or below takes the round by reference, so all that the loops need stays in registers.
+    /// Takes whole frames in one buffer, four at a time, up to the ring's end, and counts them. Returns how many.
     #[inline(always)]
-    fn take_fours(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
-        let Self { state, next, failure, .. } = self;
+    fn take_fours(&mut self, batch: &mut Batch) -> usize {
+        let Self { state, next, counters, .. } = self;
         let State { ring, buffers } = &mut **state;
-        let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
-        let (taken, bytes) = round.exchange_fours(ring, *next, IDLE, WHOLE);
-        *next = next.wrapping_add(taken);
-        Ok(bytes)
+        let first = *next;
+        buffers.exchange_fours(batch, ring, first, (IDLE, WHOLE), |taken, bytes| {
+            *next = first.wrapping_add(taken as u32);
+            counters.received(taken as u64, bytes);
+        })
     }
 
-    /// Takes whole frames in one buffer, one by one, up to the ring's end. Returns their bytes.
+    /// Takes whole frames in one buffer, one by one, up to the ring's end, and counts them.
     #[inline(always)]
-    fn take_ones(&mut self, batch: &mut Batch) -> Result<u64, ringway_port::Error> {
-        let Self { state, next, capacity, failure, .. } = self;
+    fn take_ones(&mut self, batch: &mut Batch) -> Result<(), ringway_port::Error> {
+        let Self { state, next, capacity, failure, counters, .. } = self;
         let State { ring, buffers } = &mut **state;
         let capacity = *capacity;
         let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
@@ -136,7 +135,8 @@ impl ReceiveQueue {
             Some(length.into())
         });
         *next = next.wrapping_add(taken);
-        Ok(bytes)
+        counters.received(taken.into(), bytes);
+        Ok(())
     }
 
     /// Takes whole frames in one buffer with what is wanted of their descriptors, up to the ring's end. Returns how many, and
@@ -192,31 +192,42 @@ impl ReceiveQueue {
         batch.room() != 0 && self.state.ring.at(self.next).word.load(Ordering::Acquire) & DONE != 0
     }
 
-    /// Gives the slots from `first` on back to the device, and counts the packets.
+    /// Gives what was taken, and has a free buffer again, back to the device.
     #[inline(always)]
-    pub(crate) fn account(&self, first: u32, packets: usize, bytes: u64) {
-        if self.next != first {
-            self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
-            self.counters.received(packets as u64, bytes);
-        }
+    pub(crate) fn give_back(&self) {
+        self.tail.ring(self.next.wrapping_sub(1) & self.state.ring.mask());
+    }
+
+    /// Counts packets and their bytes.
+    pub(crate) fn count(&self, packets: u64, bytes: u64) {
+        self.counters.received(packets, bytes);
     }
 
     /// Receives what fours leave: less than four packets, those behind the ring's end, and what is no whole frame in one
-    /// buffer.
+    /// buffer. `taken` is how many went to the batch before.
     #[inline(never)]
-    fn receive_rest(&mut self, batch: &mut Batch, bytes: &mut u64) -> Result<(), ringway_port::Error> {
+    fn receive_rest(&mut self, batch: &mut Batch, taken: usize) -> Result<usize, ringway_port::Error> {
+        let before = batch.len().wrapping_sub(taken);
+        let first = self.next.wrapping_sub(taken as u32);
+        let outcome = self.accept(batch).and_then(|()| self.take_rest(batch));
+        if self.next != first {
+            self.give_back();
+        }
+        outcome.map(|()| batch.len().wrapping_sub(before))
+    }
+
+    fn take_rest(&mut self, batch: &mut Batch) -> Result<(), ringway_port::Error> {
+        self.failure.check()?;
         while self.has_more(batch) {
             let next = self.next;
-            *bytes = bytes.wrapping_add(self.take_ones(batch)?);
-            if batch.room() >= 4 {
-                *bytes = bytes.wrapping_add(self.take_fours(batch)?);
-            }
+            self.take_ones(batch)?;
+            self.take_fours(batch);
             if self.next != next {
                 continue;
             }
             match self.take_unusual(batch, None)? {
                 Unusual::Nothing => break,
-                Unusual::Packet { bytes: more, .. } => *bytes = bytes.wrapping_add(more),
+                Unusual::Packet { bytes, .. } => self.count(1, bytes),
                 Unusual::Dropped { .. } | Unusual::Starved { .. } => {}
                 Unusual::Broken(reason) => return Err(self.failure.set(reason)),
             }
@@ -254,19 +265,12 @@ impl ReceiveQueue {
 
 impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
-        self.failure.check()?;
-        let (before, first) = (batch.len(), self.next);
-        let mut bytes = if batch.room() >= 4 {
-            self.take_fours(batch)?
-        } else if batch.pool().is_same(self.pool()) {
-            0
-        } else {
-            return Err(self.failure.packet(ringway_packet::Error::WrongPool));
-        };
-        let outcome = if self.has_more(batch) { self.receive_rest(batch, &mut bytes) } else { Ok(()) };
-        let received = batch.len().wrapping_sub(before);
-        self.account(first, received, bytes);
-        outcome.map(|()| received)
+        let taken = if self.failure.is_set() { 0 } else { self.take_fours(batch) };
+        if taken != 0 && !self.has_more(batch) {
+            self.give_back();
+            return Ok(taken);
+        }
+        self.receive_rest(batch, taken)
     }
 
     fn pool(&self) -> &Pool {

@@ -48,7 +48,10 @@ impl ringway_port::ReceiveQueue for TellingQueue {
         let mut bytes = 0;
         let outcome = self.receive_all(batch, &mut bytes);
         let received = batch.len().wrapping_sub(before);
-        self.queue.account(first, received, bytes);
+        if self.queue.position() != first {
+            self.queue.give_back();
+            self.queue.count(received as u64, bytes);
+        }
         outcome.map(|()| received)
     }
 

@@ -9,7 +9,7 @@ use crate::capabilities::{FCS, LARGEST_FRAME};
 use crate::offload::{Contexts, Request};
 use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
-use ringway_packet::{Batch, Plain, Pool, Sending, TransmitBuffers};
+use ringway_packet::{Batch, MAXIMUM_BATCH, Plain, Pool, Sending, TransmitBuffers};
 use ringway_pci::Doorbell;
 use ringway_port::{Failure, Offloads, TransmitCounters};
 use std::sync::Arc;
@@ -35,6 +35,8 @@ const PLAIN: Plain =
 const REPORT_INTERVAL: u32 = 32;
 /// Buffers that go back to the pool at once, a power of two.
 const MAGAZINE: u32 = ringway_packet::MAGAZINE as u32;
+/// Descriptors in flight from which on buffers are taken back, if all goes well.
+const CROWD: u32 = 2 * MAGAZINE;
 /// Descriptors that one packet may take (section 7.2.1.1).
 const MAXIMUM_SEGMENTS: usize = 40;
 /// The shortest frame that the device pads and sends (section 7.2.1.2 asks for 17 bytes), and the longest that its MAC
@@ -65,9 +67,11 @@ pub(crate) struct TransmitQueue {
     /// The next descriptor to be written; what is from `clean` up to it is the device's.
     next: u32,
     clean: u32,
+    /// With so many in flight buffers are taken back.
+    crowd: u32,
     /// Up to here the device said that it is done; between `clean` and `next`.
     done: u32,
-    /// Behind which descriptors a report was asked for, oldest first.
+    /// Behind which descriptors a report was asked for.
     reports: Reports,
     /// What packets may ask of the device, and what it was told so far.
     possible: Offloads,
@@ -95,8 +99,9 @@ impl TransmitQueue {
             state: Kept::new(State { ring, buffers }, keeper),
             next: 0,
             clean: 0,
+            crowd: CROWD.min(count.saturating_sub(MAXIMUM_BATCH as u32)),
             done: 0,
-            reports: Reports::new(count),
+            reports: Reports::new(),
             possible,
             contexts: Contexts::default(),
             tail,
@@ -113,11 +118,24 @@ impl TransmitQueue {
     #[inline(never)]
     fn take_back(&mut self, all: bool) -> usize {
         let State { ring, buffers } = &mut *self.state;
-        while let Some(end) = self.reports.oldest()
-            && ring.at(end.wrapping_sub(1)).word.load(Ordering::Acquire) & DONE != 0
-        {
-            self.done = end;
-            self.reports.forget_oldest();
+        let reported = |end: u32| ring.at(end.wrapping_sub(1)).word.load(Ordering::Acquire) & DONE != 0;
+        // The last report of each 32 descriptors. There are some without: a packet may end further on.
+        let mut block = self.done;
+        while block.wrapping_sub(self.done) < self.next.wrapping_sub(self.done) {
+            let end = self.reports.in_block(block);
+            let span = end.wrapping_sub(self.done);
+            if span.wrapping_sub(1) < self.next.wrapping_sub(self.done) {
+                if !reported(end) {
+                    // An earlier one of these will do, where each buffer counts.
+                    let mut earlier = (1..span).rev().map(|n| self.done.wrapping_add(n));
+                    if all && let Some(end) = earlier.find(|&end| reported(end)) {
+                        self.done = end;
+                    }
+                    break;
+                }
+                self.done = end;
+            }
+            block = (block | (REPORT_INTERVAL - 1)).wrapping_add(1);
         }
         let end = if all { self.done } else { self.done & !(MAGAZINE - 1) };
         let count = end.wrapping_sub(self.clean);
@@ -137,34 +155,37 @@ impl TransmitQueue {
         self.state.ring.mask().wrapping_sub(self.next.wrapping_sub(self.clean))
     }
 
-    /// Makes room for `wanted` packets, if that can be had, and now and then when there is enough.
-    #[inline(always)]
-    fn make_room(&mut self, wanted: usize) {
+    /// Takes back what was sent, all of it if there is no room for `wanted` packets. Returns how many descriptors can be
+    /// written.
+    #[inline(never)]
+    fn make_room(&mut self, wanted: usize) -> usize {
         let lacks = (self.free() as usize) < wanted;
-        if lacks || self.next.wrapping_sub(self.clean) >= 2 * MAGAZINE {
+        if lacks || self.next.wrapping_sub(self.clean) >= CROWD {
             self.take_back(lacks);
         }
+        self.free() as usize
     }
 
-    /// Lends plain packets to descriptors, four at a time, up to the ring's end. Returns how many, and their bytes.
-    ///
-    /// Nothing here or below takes the round by reference, so all that the loops need stays in registers.
+    /// Lends plain packets to descriptors, four at a time, up to the ring's end, asks for reports and counts. `room` is how
+    /// many descriptors can be written. Returns how many went.
     #[inline(always)]
-    fn send_fours(&mut self, batch: &mut Batch) -> Result<(u32, u64), ringway_port::Error> {
-        let free = self.free();
-        let Self { state, next, failure, .. } = self;
+    fn send_fours(&mut self, batch: &mut Batch, room: usize) -> usize {
+        let Self { state, next, counters, reports, .. } = self;
         let State { ring, buffers } = &mut **state;
-        let mut round = buffers.send(batch, 0).map_err(|error| failure.packet(error))?;
-        let (gone, bytes) = round.lend_fours(ring, *next, free, PLAIN);
-        *next = next.wrapping_add(gone);
-        Ok((gone, bytes))
+        let first = *next;
+        buffers.lend_fours(batch, ring, (first, room), PLAIN, |gone, bytes| {
+            let end = first.wrapping_add(gone as u32);
+            *next = end;
+            reports.ask(ring, first, end);
+            counters.sent(gone as u64, bytes);
+        })
     }
 
-    /// Lends plain packets to descriptors, one by one, up to the ring's end. Returns how many, and their bytes.
+    /// Lends plain packets to descriptors, one by one, up to the ring's end, and counts. Returns how many went.
     #[inline(always)]
-    fn send_ones(&mut self, batch: &mut Batch) -> Result<(u32, u64), ringway_port::Error> {
+    fn send_ones(&mut self, batch: &mut Batch) -> Result<u32, ringway_port::Error> {
         let free = self.free();
-        let Self { state, next, failure, .. } = self;
+        let Self { state, next, failure, counters, .. } = self;
         let State { ring, buffers } = &mut **state;
         let mut round = buffers.send(batch, 0).map_err(|error| failure.packet(error))?;
         let mut bytes = 0u64;
@@ -177,35 +198,50 @@ impl TransmitQueue {
             Some(PLAIN.flags | length | (length << PLAIN.again))
         });
         *next = next.wrapping_add(gone);
-        Ok((gone, bytes))
+        counters.sent(gone.into(), bytes);
+        Ok(gone)
     }
 
-    /// Sends what fours leave: less than four packets, those behind the ring's end, and what is no plain packet.
+    /// Sends what fours leave: less than four packets, those behind the ring's end, and what is no plain packet. `sent` is
+    /// how many went before.
     #[inline(never)]
-    fn send_rest(
-        &mut self,
-        batch: &mut Batch,
-        (sent, bytes): (&mut u32, &mut u64),
-    ) -> Result<(), ringway_port::Error> {
+    fn transmit_rest(&mut self, batch: &mut Batch, mut sent: usize) -> Result<usize, ringway_port::Error> {
+        let start = self.next;
+        let outcome = self.send_rest(batch, &mut sent);
+        if self.next != start {
+            self.reports.ask(&self.state.ring, start, self.next);
+        }
+        if sent != 0 {
+            self.tell();
+        }
+        outcome.map(|()| sent)
+    }
+
+    fn send_rest(&mut self, batch: &mut Batch, sent: &mut usize) -> Result<(), ringway_port::Error> {
         while !batch.is_empty() {
-            let (ones, more) = self.send_ones(batch)?;
-            *bytes = bytes.wrapping_add(more);
-            let (fours, more) = if batch.len() < 4 { (0, 0) } else { self.send_fours(batch)? };
-            *bytes = bytes.wrapping_add(more);
-            *sent = sent.wrapping_add(ones).wrapping_add(fours);
-            if batch.is_empty() || ones.wrapping_add(fours) != 0 {
+            let fours = self.send_fours(batch, self.free() as usize);
+            let ones = self.send_ones(batch)?;
+            let gone = fours.wrapping_add(ones as usize);
+            *sent = sent.wrapping_add(gone);
+            if batch.is_empty() || gone != 0 {
                 continue;
             }
             match self.send_unusual(batch)? {
-                Unusual::Packet { bytes: more, .. } => {
+                Unusual::Packet { bytes, .. } => {
                     *sent = sent.wrapping_add(1);
-                    *bytes = bytes.wrapping_add(more);
+                    self.counters.sent(1, bytes);
                 }
                 Unusual::Refused => {}
                 Unusual::NoRoom => break,
             }
         }
         Ok(())
+    }
+
+    /// Tells the device of new descriptors.
+    #[inline(always)]
+    fn tell(&self) {
+        self.tail.ring(self.next & self.state.ring.mask());
     }
 
     /// Sends the packet at the front, which is no plain one.
@@ -229,21 +265,21 @@ impl TransmitQueue {
 
 impl ringway_port::TransmitQueue for TransmitQueue {
     fn transmit(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
-        self.failure.check()?;
-        self.make_room(batch.len());
-        let start = self.next;
-        let (mut sent, mut bytes) = if batch.len() < 4 { (0, 0) } else { self.send_fours(batch)? };
-        let outcome = if batch.is_empty() { Ok(()) } else { self.send_rest(batch, (&mut sent, &mut bytes)) };
-        if self.next != start {
-            self.reports.ask(&self.state.ring, start, self.next);
-            self.tail.ring(self.next & self.state.ring.mask());
-            self.counters.sent(sent.into(), bytes);
+        // With fewer than these in flight there is room for any batch.
+        let room = if self.next.wrapping_sub(self.clean) < self.crowd {
+            batch.len()
+        } else {
+            self.make_room(batch.len())
+        };
+        let sent = self.send_fours(batch, room);
+        if sent != 0 && batch.is_empty() {
+            self.tell();
+            return Ok(sent);
         }
-        outcome.map(|()| sent as usize)
+        self.transmit_rest(batch, sent)
     }
 
     fn reclaim(&mut self) -> Result<usize, ringway_port::Error> {
-        self.failure.check()?;
         Ok(self.take_back(true))
     }
 
@@ -322,43 +358,38 @@ fn unusual(
     Unusual::Packet { descriptors, bytes: total as u64 }
 }
 
-/// Where reports were asked for: a queue of ring positions, one behind the descriptor that reports.
+/// Blocks of 32 descriptors in the largest ring (section 8.2.3.9.7: 32 KiB at most in steps of 128 bytes; powers of two
+/// here), a power of two.
+const BLOCKS: usize = 128;
+
+/// Where reports were asked for: for each 32 descriptors, the last one of them that reports. Positions are one behind it.
 #[derive(Debug)]
-struct Reports {
-    ends: Box<[u32]>,
-    mask: u32,
-    first: u32,
-    after: u32,
-}
+struct Reports([u32; BLOCKS]);
 
 impl Reports {
-    /// Each report covers a descriptor at least, so a ring never has more of them than descriptors.
-    fn new(count: u32) -> Self {
-        Self {
-            ends: vec![0; count as usize].into_boxed_slice(),
-            mask: count.wrapping_sub(1),
-            first: 0,
-            after: 0,
-        }
+    /// At first every place names the one before the ring's first.
+    fn new() -> Self {
+        Self([0; BLOCKS])
     }
 
+    /// The last report that was asked for in the 32 descriptors that `position` is in, now or some laps ago.
     #[inline(always)]
-    fn oldest(&self) -> Option<u32> {
-        if self.first == self.after {
-            return None;
-        }
-        self.ends.get((self.first & self.mask) as usize).copied()
-    }
-
-    #[inline(always)]
-    fn forget_oldest(&mut self) {
-        self.first = self.first.wrapping_add(1);
+    fn in_block(&self, position: u32) -> u32 {
+        self.0[(position / REPORT_INTERVAL) as usize % BLOCKS]
     }
 
     /// Asks for reports on the descriptors from `start` up to `end`, which the device doesn't know of yet: at the end, and
-    /// wherever the interval ends. Only the last descriptor of a packet may report (section 7.2.3.2.4).
-    #[inline]
+    /// wherever 32 descriptors end. Only the last descriptor of a packet may report (section 7.2.3.2.4).
+    #[inline(always)]
     fn ask(&mut self, ring: &Ring<Descriptor>, start: u32, end: u32) {
+        if (start ^ end.wrapping_sub(1)) / REPORT_INTERVAL != 0 {
+            self.ask_between(ring, start, end);
+        }
+        self.ask_one(ring, end);
+    }
+
+    #[inline(never)]
+    fn ask_between(&mut self, ring: &Ring<Descriptor>, start: u32, end: u32) {
         let mut boundary = (start | (REPORT_INTERVAL - 1)).wrapping_add(1);
         while boundary.wrapping_sub(start) < end.wrapping_sub(start) {
             if ring.at(boundary.wrapping_sub(1)).word.load(Ordering::Relaxed) & END_OF_PACKET != 0 {
@@ -366,16 +397,13 @@ impl Reports {
             }
             boundary = boundary.wrapping_add(REPORT_INTERVAL);
         }
-        self.ask_one(ring, end);
     }
 
-    #[inline]
+    #[inline(always)]
     fn ask_one(&mut self, ring: &Ring<Descriptor>, end: u32) {
-        let word = &ring.at(end.wrapping_sub(1)).word;
+        let last = end.wrapping_sub(1);
+        let word = &ring.at(last).word;
         word.store(word.load(Ordering::Relaxed) | REPORT_STATUS, Ordering::Relaxed);
-        if let Some(place) = self.ends.get_mut((self.after & self.mask) as usize) {
-            *place = end;
-            self.after = self.after.wrapping_add(1);
-        }
+        self.0[(last / REPORT_INTERVAL) as usize % BLOCKS] = end;
     }
 }

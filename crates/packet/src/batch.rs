@@ -58,7 +58,8 @@ impl Batch {
     pub fn frames(&mut self) -> impl Iterator<Item = Frame<'_>> {
         let pool = &*self.pool.inner;
         let base = pool.buffers.base();
-        let words = self.words.get_mut(..self.length).unwrap_or_default();
+        // SAFETY: `length` is at most the limit, and that is at most `MAXIMUM_BATCH`.
+        let words = unsafe { self.words.get_unchecked_mut(..self.length) };
         // SAFETY: the words below `length` are owned by the batch, which is borrowed exclusively; each is
         // handed out once.
         words.iter_mut().map(move |word| unsafe { Frame::with_base(pool, base, word) })

@@ -31,6 +31,16 @@ impl Stock {
         }
     }
 
+    /// `wanted`, or what is there of it once the pool gave what it has. At most the largest batch.
+    #[inline(always)]
+    pub(crate) fn most(&mut self, wanted: usize) -> usize {
+        if self.end.wrapping_sub(self.head) < wanted {
+            self.get(wanted.min(MAXIMUM_BATCH));
+            return self.end.wrapping_sub(self.head).min(wanted);
+        }
+        wanted
+    }
+
     #[inline(never)]
     fn get(&mut self, wanted: usize) {
         if self.head == self.end {

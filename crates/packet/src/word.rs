@@ -16,12 +16,12 @@
 
 /// Metadata of this kind is valid for the packet.
 pub(crate) mod flag {
-    /// The packet goes on in another buffer.
-    pub(crate) const SEGMENTED: u64 = 1 << 16;
+    /// The device computed a hash.
+    pub(crate) const HASH: u64 = 1 << 16;
     /// A VLAN tag was stripped, or is to be inserted.
     pub(crate) const VLAN: u64 = 1 << 17;
-    /// The device computed a hash.
-    pub(crate) const HASH: u64 = 1 << 18;
+    /// The packet goes on in another buffer.
+    pub(crate) const SEGMENTED: u64 = 1 << 18;
     /// The device checked checksums.
     pub(crate) const CHECKSUM: u64 = 1 << 19;
     /// The device is asked for checksums or segmentation.
@@ -34,6 +34,9 @@ const FLAGS: u64 = 0xfff << 16;
 /// Above it are 24 bits of number and 12 of offset; with smaller buffers the highest bit is unused.
 pub(crate) const POSITION_SHIFT: u32 = 28;
 /// Flags of which a device that sends the packet has to be told something.
+///
+/// Bit 16 is none of them: what is shorter than the shortest packet can't be made up for by a flag, where the two are
+/// looked at together (see `lending/fours.rs`).
 pub(crate) const UNPLAIN: u64 = flag::SEGMENTED | flag::VLAN | flag::OFFLOAD;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,12 @@ impl Failure {
         &self.port
     }
 
+    /// Whether something failed.
+    #[inline(always)]
+    pub fn is_set(&self) -> bool {
+        self.reason.is_some()
+    }
+
     /// Notes the reason and gives the error.
     #[cold]
     pub fn set(&mut self, reason: &'static str) -> Error {

@@ -9,6 +9,7 @@
 use super::NONE;
 use crate::pool::HEADROOM;
 use crate::word::{POSITION_SHIFT, UNPLAIN, Word};
+use ringway_dma::Four;
 
 /// How a device says, in the second word of a receive descriptor, that its buffer holds a whole packet: `mask` of the
 /// lower half is `value`. The packet's length is in bits 47:32.
@@ -26,7 +27,7 @@ pub struct Whole {
 pub struct Plain {
     /// What is the same for every packet.
     pub flags: u64,
-    /// Where the length stands a second time.
+    /// Where the length stands a second time: bit 32 or a higher one; from 64 on it doesn't.
     pub again: u32,
     /// The shortest packet.
     pub shortest: u32,
@@ -37,18 +38,18 @@ pub(super) struct Received {
     /// The packets.
     pub(super) words: [Word; 4],
     /// Where the buffers are that replace theirs.
-    pub(super) addresses: [u64; 4],
+    pub(super) addresses: Four,
 }
 
 /// What four packets that are sent come to.
 pub(super) struct Sent {
     /// Which buffers the slots hold.
     pub(super) owners: [u32; 4],
-    pub(super) addresses: [u64; 4],
-    pub(super) commands: [u64; 4],
+    pub(super) addresses: Four,
+    pub(super) commands: Four,
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod vectors {
     use super::*;
     use std::arch::x86_64::*;
@@ -109,7 +110,7 @@ mod vectors {
         pub(in super::super) fn take(
             &self,
             whole: Whole,
-            said: [u64; 4],
+            said: Four,
             owners: &[u32; 4],
             numbers: &[u32; 4],
             bytes: &mut Bytes,
@@ -123,19 +124,18 @@ mod vectors {
         fn compute(
             &self,
             whole: Whole,
-            said: [u64; 4],
+            said: Four,
             owners: &[u32; 4],
             numbers: &[u32; 4],
             bytes: &mut Bytes,
         ) -> Option<Received> {
-            let [a, b, c, d] = said;
-            let (low, high) = (pair(a, b), pair(c, d));
+            let Four { low, high } = said;
             let status = even(low, high);
             let lengths = _mm_and_si128(odd(low, high), splat(0xffff));
             let owners = four(owners);
-            let whole = _mm_cmpeq_epi32(_mm_and_si128(status, splat(whole.mask)), splat(whole.value));
-            let refused = _mm_cmpgt_epi32(lengths, four(&self.capacity));
-            if !all(_mm_andnot_si128(refused, whole)) {
+            let other = _mm_xor_si128(_mm_and_si128(status, splat(whole.mask)), splat(whole.value));
+            let long = _mm_cmpgt_epi32(lengths, four(&self.capacity));
+            if any(_mm_or_si128(other, long)) {
                 return None;
             }
             Some(self.exchange(lengths, owners, numbers, bytes))
@@ -146,7 +146,7 @@ mod vectors {
         #[inline(always)]
         pub(in super::super) fn take_named(
             &self,
-            said: [u64; 4],
+            said: Four,
             slot: u32,
             (prefix, longest): (u32, u32),
             owners: &[u32; 4],
@@ -161,21 +161,20 @@ mod vectors {
         #[target_feature(enable = "sse2")]
         fn compute_named(
             &self,
-            said: [u64; 4],
+            said: Four,
             slot: u32,
             (prefix, longest): (u32, u32),
             owners: &[u32; 4],
             numbers: &[u32; 4],
             bytes: &mut Bytes,
         ) -> Option<Received> {
-            let [a, b, c, d] = said;
-            let (low, high) = (pair(a, b), pair(c, d));
+            let Four { low, high } = said;
             // Less than the prefix wraps around, and is too long: the comparison is of signed numbers.
             const SIGN: u32 = 1 << 31;
             let lengths = _mm_sub_epi32(odd(low, high), splat(prefix));
             let refused = _mm_cmpgt_epi32(_mm_xor_si128(lengths, splat(SIGN)), splat(longest ^ SIGN));
             let slots = _mm_add_epi32(splat(slot), _mm_set_epi32(3, 2, 1, 0));
-            if !all(_mm_andnot_si128(refused, _mm_cmpeq_epi32(even(low, high), slots))) {
+            if any(_mm_or_si128(refused, _mm_xor_si128(even(low, high), slots))) {
                 return None;
             }
             Some(self.exchange(lengths, four(owners), numbers, bytes))
@@ -201,49 +200,68 @@ mod vectors {
                 _mm_add_epi64(_mm_sll_epi64(second, position), second_length),
             );
             let (first, second) = widen(four(numbers), splat(0));
-            let addresses = quads(
-                _mm_add_epi64(_mm_sll_epi64(first, shift), base),
-                _mm_add_epi64(_mm_sll_epi64(second, shift), base),
-            );
+            let addresses = Four {
+                low: _mm_add_epi64(_mm_sll_epi64(first, shift), base),
+                high: _mm_add_epi64(_mm_sll_epi64(second, shift), base),
+            };
             Received { words: words.map(Word), addresses }
+        }
+    }
+
+    /// What stays the same for all packets that a queue sends from its first pool, made once.
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C, align(16))]
+    pub(in super::super) struct Senders {
+        base: [u64; 2],
+        number: [u64; 2],
+        inside: [u32; 4],
+    }
+
+    impl Senders {
+        pub(in super::super) fn new(base: u64, shift: u32) -> Self {
+            Self {
+                base: [base; 2],
+                number: [u64::from(shift.wrapping_add(POSITION_SHIFT)), 0],
+                inside: [1u32.wrapping_shl(shift).wrapping_sub(1); 4],
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = "sse2")]
+        fn prepare(&self, plain: Plain, longest: Option<u32>) -> Sender {
+            Sender {
+                flags: (splat(plain.flags as u32), splat((plain.flags >> 32) as u32)),
+                again: pair(plain.again.wrapping_sub(32).into(), 0),
+                shortest: splat(plain.shortest.min(0xffff)),
+                longest: longest.map(|longest| splat(longest.min(0xffff))),
+                inside: four(&self.inside),
+                base: two(&self.base),
+                number: two(&self.number),
+            }
+        }
+
+        /// For packets up to `longest` bytes, or as long as there are.
+        #[inline(always)]
+        pub(in super::super) fn sender(&self, plain: Plain, longest: Option<u32>) -> Sender {
+            // SAFETY: every x86-64 has SSE2.
+            unsafe { self.prepare(plain, longest) }
         }
     }
 
     /// What stays the same over a run of packets that are sent.
     #[derive(Clone, Copy)]
     pub(in super::super) struct Sender {
-        flags: __m128i,
+        flags: (__m128i, __m128i),
         again: __m128i,
-        below: __m128i,
-        above: __m128i,
+        shortest: __m128i,
+        /// Packets that are no longer than a length can say need no comparison.
+        longest: Option<__m128i>,
         inside: __m128i,
         base: __m128i,
         number: __m128i,
-        tag: __m128i,
     }
 
     impl Sender {
-        #[inline]
-        #[target_feature(enable = "sse2")]
-        fn prepare(plain: Plain, longest: u32, base: u64, shift: u32, tag: u32) -> Self {
-            Self {
-                above: splat(longest.min(0xffff).wrapping_add(1)),
-                inside: splat(1u32.wrapping_shl(shift).wrapping_sub(1)),
-                flags: pair(plain.flags, plain.flags),
-                again: pair(plain.again.into(), 0),
-                below: splat(plain.shortest.saturating_sub(1)),
-                base: pair(base, base),
-                number: pair(u64::from(shift.wrapping_add(POSITION_SHIFT)), 0),
-                tag: splat(tag),
-            }
-        }
-
-        #[inline(always)]
-        pub(in super::super) fn new(plain: Plain, longest: u32, base: u64, shift: u32, tag: u32) -> Self {
-            // SAFETY: every x86-64 has SSE2.
-            unsafe { Self::prepare(plain, longest, base, shift, tag) }
-        }
-
         /// From four packets, and what their slots hold. `None`: not four plain packets, with `PREFIX` bytes before each,
         /// for four empty slots.
         #[inline(always)]
@@ -253,7 +271,7 @@ mod vectors {
             owners: &[u32; 4],
             bytes: &mut Bytes,
         ) -> Option<Sent> {
-            // SAFETY: as in `new`.
+            // SAFETY: as in `sender`.
             unsafe { self.compute::<PREFIX>(words, owners, bytes) }
         }
 
@@ -267,33 +285,39 @@ mod vectors {
         ) -> Option<Sent> {
             let [a, b, c, d] = *words;
             let (low, high) = (pair(a.0, b.0), pair(c.0, d.0));
-            // The length, and above it the flags of what is not plain: zero, or the whole is too large.
+            // The length, and above it the flags of what is not plain. A length that is too short takes one from the upper
+            // half, so that is zero only without both.
             let lengths = _mm_and_si128(even(low, high), splat(UNPLAIN as u32 | 0xffff));
-            let plain =
-                _mm_and_si128(_mm_cmpgt_epi32(lengths, self.below), _mm_cmplt_epi32(lengths, self.above));
+            let upper = _mm_srli_epi32::<16>(_mm_sub_epi32(lengths, self.shortest));
+            let mut refused = _mm_or_si128(upper, _mm_xor_si128(four(owners), splat(NONE)));
+            if let Some(longest) = self.longest {
+                refused = _mm_or_si128(refused, _mm_cmpgt_epi32(lengths, longest));
+            }
             const POSITION: i32 = POSITION_SHIFT as i32;
             let positions = (_mm_srli_epi64::<POSITION>(low), _mm_srli_epi64::<POSITION>(high));
-            let plain = if PREFIX == 0 {
-                plain
-            } else {
+            if PREFIX != 0 {
                 let offsets = _mm_and_si128(even(positions.0, positions.1), self.inside);
-                _mm_and_si128(plain, _mm_cmpgt_epi32(offsets, splat((PREFIX as u32).wrapping_sub(1))))
-            };
-            if !all(_mm_and_si128(plain, _mm_cmpeq_epi32(four(owners), splat(NONE)))) {
+                refused = _mm_or_si128(refused, _mm_cmplt_epi32(offsets, splat(PREFIX as u32)));
+            }
+            if any(refused) {
                 return None;
             }
             bytes.0 = _mm_add_epi32(bytes.0, lengths);
             let numbers = even(_mm_srl_epi64(low, self.number), _mm_srl_epi64(high, self.number));
-            let addresses =
-                quads(_mm_add_epi64(positions.0, self.base), _mm_add_epi64(positions.1, self.base));
+            // The prefix goes with the packet.
+            let base = _mm_sub_epi64(self.base, pair(PREFIX as u64, PREFIX as u64));
             // The flags are none of the length's bits, or are a number to be added to it.
-            let command =
-                |length| _mm_add_epi64(_mm_or_si128(length, _mm_sll_epi64(length, self.again)), self.flags);
-            let (first, second) = widen(lengths, splat(0));
+            let (low, high) = widen(
+                _mm_add_epi32(lengths, self.flags.0),
+                _mm_add_epi32(_mm_sll_epi32(lengths, self.again), self.flags.1),
+            );
             Some(Sent {
-                owners: lanes(_mm_or_si128(numbers, self.tag)),
-                addresses,
-                commands: quads(command(first), command(second)),
+                owners: lanes(numbers),
+                addresses: Four {
+                    low: _mm_add_epi64(positions.0, base),
+                    high: _mm_add_epi64(positions.1, base),
+                },
+                commands: Four { low, high },
             })
         }
     }
@@ -345,10 +369,26 @@ mod vectors {
         (_mm_unpacklo_epi32(low, high), _mm_unpackhi_epi32(low, high))
     }
 
+    /// Whether any bit is set.
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn all(truths: __m128i) -> bool {
-        _mm_movemask_ps(_mm_castsi128_ps(truths)) == 0xf
+    fn any(bits: __m128i) -> bool {
+        #[cfg(target_feature = "sse4.1")]
+        // SAFETY: the program is compiled for processors that have it.
+        unsafe {
+            is_set(bits)
+        }
+        #[cfg(not(target_feature = "sse4.1"))]
+        {
+            _mm_movemask_epi8(_mm_cmpeq_epi32(bits, splat(0))) != 0xffff
+        }
+    }
+
+    #[cfg(target_feature = "sse4.1")]
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn is_set(bits: __m128i) -> bool {
+        _mm_testz_si128(bits, bits) == 0
     }
 
     #[inline]
@@ -367,7 +407,7 @@ mod vectors {
 }
 
 /// Without vectors: no four ever fits.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod vectors {
     use super::*;
 
@@ -395,7 +435,7 @@ mod vectors {
         pub(in super::super) fn take(
             &self,
             _whole: Whole,
-            _said: [u64; 4],
+            _said: Four,
             _owners: &[u32; 4],
             _numbers: &[u32; 4],
             _bytes: &mut Bytes,
@@ -405,7 +445,7 @@ mod vectors {
 
         pub(in super::super) fn take_named(
             &self,
-            _said: [u64; 4],
+            _said: Four,
             _slot: u32,
             _lengths: (u32, u32),
             _owners: &[u32; 4],
@@ -416,20 +456,23 @@ mod vectors {
         }
     }
 
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) struct Senders;
+
+    impl Senders {
+        pub(in super::super) fn new(_base: u64, _shift: u32) -> Self {
+            Self
+        }
+
+        pub(in super::super) fn sender(&self, _plain: Plain, _longest: Option<u32>) -> Sender {
+            Sender
+        }
+    }
+
     #[derive(Clone, Copy)]
     pub(in super::super) struct Sender;
 
     impl Sender {
-        pub(in super::super) fn new(
-            _plain: Plain,
-            _longest: u32,
-            _base: u64,
-            _shift: u32,
-            _tag: u32,
-        ) -> Self {
-            Self
-        }
-
         pub(in super::super) fn give<const PREFIX: usize>(
             &self,
             _words: &[Word; 4],
@@ -441,7 +484,7 @@ mod vectors {
     }
 }
 
-pub(super) use vectors::{Bytes, Receiver, Sender};
+pub(super) use vectors::{Bytes, Receiver, Senders};
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, target_arch = "x86_64", not(miri)))]
 mod tests;

@@ -4,9 +4,10 @@
 //! Nothing here calls back into the driver, so the books need to be right only at the end of a run.
 
 use super::NONE;
-use super::fours::{Bytes, Plain, Sender};
-use super::receive::{Receiving, address_of};
-use super::transmit::Sending;
+use super::fours::{Bytes, Plain};
+use super::receive::{ReceiveBuffers, Receiving, address_of};
+use super::transmit::{Sending, TransmitBuffers};
+use crate::Batch;
 use crate::pool::HEADROOM;
 use crate::word::{UNPLAIN, Word};
 use ringway_dma::{Descriptor, Pair, Ring};
@@ -73,62 +74,72 @@ impl Receiving<'_> {
         self.head = head.wrapping_add(done);
         (done as u32, bytes)
     }
+}
 
-    /// [`exchange_named`](Self::exchange_named) four slots at a time. Ends where a run does, and before a four that isn't
-    /// wholly of such packets: what is left goes one by one.
+impl ReceiveBuffers {
+    /// [`exchange_named`](Receiving::exchange_named) four slots at a time and without a round. Ends where a run does, and
+    /// before a four that isn't wholly of such packets: what is left goes one by one. Nothing is exchanged when the batch is
+    /// of another pool or a slot is empty. Tells `note` how many were exchanged, and their bytes, and says how many.
     #[inline(always)]
     pub fn exchange_named_fours(
         &mut self,
+        batch: &mut Batch,
         ring: &Ring<Descriptor>,
         first: u32,
-        entries: &[Pair],
-        longest: u32,
-    ) -> (u32, u64) {
-        if *self.vacant != 0 || ring.mask() != self.mask {
-            return (0, 0);
+        (entries, longest): (&[Pair], u32),
+        note: impl FnOnce(usize, u64),
+    ) -> usize {
+        let Some((start, room)) = self.whole_fours(batch, ring, first) else { return 0 };
+        let count = room.min(entries.len() & !3);
+        if count == 0 {
+            return 0;
         }
-        let start = (first & self.mask) as usize;
-        let (next, head) = (self.next, self.head);
-        let slots = (self.mask as usize).wrapping_add(1).wrapping_sub(start);
-        let room = self.end.wrapping_sub(next).min(self.stocked.wrapping_sub(head));
-        let count = room.min(slots).min(entries.len()) & !3;
-        let receiver = *self.fours;
+        let receiver = self.fours;
         let lengths = (self.prefix, longest.min(self.capacity));
-        let descriptors = ring.run(first).as_ptr();
+        // SAFETY: the stock's head is at most its capacity, the batch's length at most its limit, and `start` is a record.
+        let (owners, words, numbers) = unsafe {
+            (
+                self.owners.as_mut_ptr().add(start),
+                batch.words.as_mut_ptr().add(batch.length),
+                self.stock.numbers.as_ptr().add(self.stock.head),
+            )
+        };
+        let (descriptors, entries) = (ring.run(first).as_ptr(), entries.as_ptr());
         let mut bytes = Bytes::none();
         let mut done = 0usize;
-        while done != count {
-            // SAFETY: `done + 4` is at most what is left of each, as in `exchange_named`. Arrays of four lie in the
-            // slices at these places, and the two mutable ones in different slices.
+        loop {
+            // SAFETY: `done + 4` is at most `count`, which is at most what is left of each: entries, records, as many
+            // descriptors, room in the batch and stock. Arrays of four lie there, and the two mutable ones in different
+            // places.
             let (entries, descriptors, owners, words, numbers) = unsafe {
                 (
-                    &*entries.as_ptr().add(done).cast::<[Pair; 4]>(),
+                    &*entries.add(done).cast::<[Pair; 4]>(),
                     &*descriptors.add(done).cast::<[Descriptor; 4]>(),
-                    &mut *self.owners.as_mut_ptr().add(start.wrapping_add(done)).cast::<[u32; 4]>(),
-                    &mut *self.words.as_mut_ptr().add(next.wrapping_add(done)).cast::<[Word; 4]>(),
-                    &*self.numbers.as_ptr().add(head.wrapping_add(done)).cast::<[u32; 4]>(),
+                    &mut *owners.add(done).cast::<[u32; 4]>(),
+                    &mut *words.add(done).cast::<[Word; 4]>(),
+                    *numbers.add(done).cast::<[u32; 4]>(),
                 )
             };
-            let [a, b, c, d] = entries;
-            let said = [a, b, c, d].map(|entry| {
-                let written = u64::from(entry.second.load(Ordering::Relaxed));
-                u64::from(entry.first.load(Ordering::Relaxed)) | written << 32
-            });
+            let said = Pair::words(entries);
             let slot = start.wrapping_add(done) as u32;
-            let Some(taken) = receiver.take_named(said, slot, lengths, owners, numbers, &mut bytes) else {
+            let Some(taken) = receiver.take_named(said, slot, lengths, owners, &numbers, &mut bytes) else {
+                if done == 0 {
+                    return 0;
+                }
                 break;
             };
             *words = taken.words;
-            *owners = *numbers;
-            for (descriptor, address) in descriptors.iter().zip(taken.addresses) {
-                // SAFETY: as in `lend`.
-                unsafe { descriptor.address.lend(address) };
-            }
+            *owners = numbers;
+            // SAFETY: as in `lend`, for each.
+            unsafe { Descriptor::lend_addresses(descriptors, taken.addresses) };
             done = done.wrapping_add(4);
+            if done == count {
+                break;
+            }
         }
-        self.next = next.wrapping_add(done);
-        self.head = head.wrapping_add(done);
-        (done as u32, bytes.sum())
+        note(done, bytes.sum());
+        self.exchanged(batch, done);
+        done
     }
 }
 
@@ -191,61 +202,70 @@ impl Sending<'_> {
         self.sent = sent.wrapping_add(done);
         (done as u32, bytes)
     }
+}
 
-    /// [`lend_prefixed`](Self::lend_prefixed) four packets at a time. Ends where a run does, and before a four that isn't
-    /// wholly of such packets: what is left goes one by one.
+impl TransmitBuffers {
+    /// [`lend_prefixed`](Sending::lend_prefixed) four packets at a time and without a round. Ends where a run does, and before
+    /// a four that isn't wholly of such packets: what is left goes one by one. Nothing goes when the batch is not of the
+    /// queue's first pool. Tells `note` how many went, and their bytes, and says how many.
     #[inline(always)]
     pub fn lend_prefixed_fours<const PREFIX: usize>(
         &mut self,
+        batch: &mut Batch,
         ring: &Ring<Descriptor>,
         first: u32,
-        prefix: &[u8; PREFIX],
-        (shortest, longest): (u32, u32),
-    ) -> (u32, u64) {
-        if self.in_part || self.prefix as usize != PREFIX || ring.mask() as usize >= self.owners.len() {
-            return (0, 0);
+        (prefix, (shortest, longest)): (&[u8; PREFIX], (u32, u32)),
+        note: impl FnOnce(usize, u64),
+    ) -> usize {
+        let Some((start, fours)) = self.fours(batch, ring, first) else { return 0 };
+        let count = fours & !3;
+        if count == 0 {
+            return 0;
         }
-        let start = (first & ring.mask()) as usize;
-        let sent = self.sent;
-        let slots = (ring.mask() as usize).wrapping_add(1).wrapping_sub(start);
-        let count = self.total.wrapping_sub(sent).min(slots) & !3;
+        let pool = &*batch.pool.inner;
         // Nothing of the length stands a second time; the prefix is added to it.
         let plain = Plain { flags: PREFIX as u64, again: 64, shortest };
-        let base = self.base.wrapping_sub(PREFIX as u64);
-        let sender = Sender::new(plain, longest, base, self.shift, self.tag);
-        let place = self.pool.buffers.base().as_ptr().wrapping_sub(PREFIX);
+        let sender = self.fours.sender(plain, Some(longest));
+        let place = pool.buffers.base().as_ptr().wrapping_sub(PREFIX);
+        // SAFETY: there are at least as many records as descriptors.
+        let owners = unsafe { self.owners.as_mut_ptr().add(start) };
+        let words = batch.words.as_ptr();
         let descriptors = ring.run(first).as_ptr();
         let mut bytes = Bytes::none();
         let mut done = 0usize;
-        while done != count {
-            // SAFETY: `done + 4` is at most what is left of each, as in `lend_prefixed`. Arrays of four lie in the
-            // slices at these places.
+        loop {
+            // SAFETY: `done + 4` is at most `count`, which is at most what is left of each: records, as many descriptors,
+            // and packets. Arrays of four lie there.
             let (descriptors, owners, words) = unsafe {
                 (
                     &*descriptors.add(done).cast::<[Descriptor; 4]>(),
-                    &mut *self.owners.as_mut_ptr().add(start.wrapping_add(done)).cast::<[u32; 4]>(),
-                    &*self.words.as_ptr().add(sent.wrapping_add(done)).cast::<[Word; 4]>(),
+                    &mut *owners.add(done).cast::<[u32; 4]>(),
+                    &*words.add(done).cast::<[Word; 4]>(),
                 )
             };
-            let Some(given) = sender.give::<PREFIX>(words, owners, &mut bytes) else { break };
+            let Some(given) = sender.give::<PREFIX>(words, owners, &mut bytes) else {
+                if done == 0 {
+                    return 0;
+                }
+                break;
+            };
             for word in words {
-                // SAFETY: the packet starts that far into its buffer, so the prefix is inside; the round has the packet
+                // SAFETY: the packet starts that far into its buffer, so the prefix is inside; the batch has the packet
                 // to itself.
                 unsafe {
                     place.wrapping_add(word.position() as usize).cast::<[u8; PREFIX]>().write(*prefix);
                 };
             }
             *owners = given.owners;
-            for ((descriptor, address), command) in
-                descriptors.iter().zip(given.addresses).zip(given.commands)
-            {
-                // SAFETY: as in `lend`.
-                unsafe { descriptor.address.lend(address) };
-                descriptor.word.store(command, Ordering::Relaxed);
-            }
+            // SAFETY: as in `lend`, for each.
+            unsafe { Descriptor::lend(descriptors, given.addresses, given.commands) };
             done = done.wrapping_add(4);
+            if done == count {
+                break;
+            }
         }
-        self.sent = sent.wrapping_add(done);
-        (done as u32, bytes.sum())
+        note(done, bytes.sum());
+        self.lent(batch, done);
+        done
     }
 }

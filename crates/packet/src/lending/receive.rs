@@ -17,20 +17,22 @@ use ringway_dma::{AddressWord, Attachment, DeviceId, LentTable, Quiesced};
 #[repr(align(128))]
 pub struct ReceiveBuffers {
     /// Which buffer each slot holds. A power of two of them, `mask + 1`.
-    owners: Box<[u32]>,
-    mask: u32,
+    pub(super) owners: Box<[u32]>,
+    pub(super) mask: u32,
     /// How many slots hold none. Only those that become empty or full one by one change it.
-    vacant: u32,
+    pub(super) vacant: u32,
     /// What the device writes before the packet's first byte.
-    prefix: u32,
+    pub(super) prefix: u32,
     /// The longest packet in one buffer.
-    capacity: u32,
+    pub(super) capacity: u32,
     /// The size of a buffer.
     size: u64,
     /// The device's address of buffer 0, where the prefix starts.
     base: u64,
-    fours: fours::Receiver,
-    stock: Stock,
+    pub(super) fours: fours::Receiver,
+    /// Whether what is lent is marked: a software device is on the other side.
+    pub(super) emulated: bool,
+    pub(super) stock: Stock,
     device: DeviceId,
 }
 
@@ -65,6 +67,7 @@ impl ReceiveBuffers {
             (pool.packet_capacity(), pool.inner.buffers.base_iova().wrapping_add(start.into()));
         Ok(Self {
             owners,
+            emulated: pool.inner.buffers.lent_table().is_some(),
             fours: fours::Receiver::new(capacity, base, pool.inner.shift()),
             mask: slots.wrapping_sub(1),
             vacant: slots,
@@ -147,7 +150,6 @@ impl ReceiveBuffers {
             size: self.size,
             base: self.base,
             owners: &mut self.owners,
-            fours: &self.fours,
             vacant: &mut self.vacant,
             numbers: &self.stock.numbers,
             stock: (&mut self.stock.head, &mut self.stock.end),
@@ -155,6 +157,19 @@ impl ReceiveBuffers {
             words: &mut batch.words,
             length: &mut batch.length,
         })
+    }
+
+    /// Brings the marks up to date, for the last `count` free numbers that went to slots and as many packets at the batch's
+    /// end.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn mark_exchanged(&self, batch: &Batch, count: usize) {
+        let (pool, head, length) = (&self.stock.pool.inner, self.stock.head, batch.length);
+        let given = self.stock.numbers.get(head.wrapping_sub(count)..head).unwrap_or_default();
+        let taken = batch.words.get(length.wrapping_sub(count)..length).unwrap_or_default();
+        if let Some(table) = pool.buffers.lent_table() {
+            mark(pool, table, given, taken);
+        }
     }
 
     /// How many slots hold a buffer.
@@ -204,7 +219,6 @@ pub struct Receiving<'a> {
     /// `mask + 1` records, of which `vacant` are `NONE`.
     pub(super) owners: &'a mut [u32],
     pub(super) vacant: &'a mut u32,
-    pub(super) fours: &'a fours::Receiver,
     /// Free ones are from `head` to `stocked`; those before went to slots.
     pub(super) numbers: &'a [u32; CAPACITY],
     /// The batch's, as are those below: packets of this round are from `from` to `next`.

@@ -4,9 +4,10 @@
 //! buffer that go and of which the device needs to know no more than where they are.
 
 use super::NONE;
-use super::fours::{Bytes, Plain, Sender, Whole};
-use super::receive::{Receiving, address_of};
-use super::transmit::Sending;
+use super::fours::{Bytes, Plain, Whole};
+use super::receive::{ReceiveBuffers, Receiving, address_of};
+use super::transmit::{Sending, TransmitBuffers, close_up};
+use crate::Batch;
 use crate::pool::HEADROOM;
 use crate::word::Word;
 use ringway_dma::{Descriptor, Ring};
@@ -61,56 +62,97 @@ impl Receiving<'_> {
         }
         done as u32
     }
+}
 
-    /// [`exchange_run`](Self::exchange_run) four slots at a time, for devices that say it as `whole` has it. Ends where a
-    /// run does, and before a four that isn't wholly of such packets: what is left goes one by one. Says how many were
-    /// exchanged, and their bytes.
+impl ReceiveBuffers {
+    /// Exchanges consecutive slots from `first` on, four at a time and without a round: each holds a whole packet, as
+    /// `whole` has it, and `idle` is written in place of what the device said. Ends when the batch is full or no free buffer is
+    /// left, at the ring's end, and before a four that isn't wholly of such packets: what is left goes one by one, in a
+    /// round. Nothing is exchanged when the batch is of another pool or a slot is empty. Tells `note` how many were exchanged,
+    /// and their bytes, unless there are none, and says how many.
     #[inline(always)]
     pub fn exchange_fours(
         &mut self,
+        batch: &mut Batch,
         ring: &Ring<Descriptor>,
         first: u32,
-        idle: u64,
-        whole: Whole,
-    ) -> (u32, u64) {
-        if *self.vacant != 0 || ring.mask() != self.mask {
-            return (0, 0);
-        }
-        let start = (first & self.mask) as usize;
-        let (next, head) = (self.next, self.head);
-        let slots = (self.mask as usize).wrapping_add(1).wrapping_sub(start);
-        let count = self.end.wrapping_sub(next).min(self.stocked.wrapping_sub(head)).min(slots) & !3;
-        let receiver = *self.fours;
-        let mut bytes = Bytes::none();
+        (idle, whole): (u64, Whole),
+        note: impl FnOnce(usize, u64),
+    ) -> usize {
+        let Some((start, count)) = self.whole_fours(batch, ring, first) else { return 0 };
+        let receiver = self.fours;
+        // SAFETY: the stock's head is at most its capacity, the batch's length at most its limit, and `start` is a record.
+        let (owners, words, numbers) = unsafe {
+            (
+                self.owners.as_mut_ptr().add(start),
+                batch.words.as_mut_ptr().add(batch.length),
+                self.stock.numbers.as_ptr().add(self.stock.head),
+            )
+        };
         let descriptors = ring.run(first).as_ptr();
+        let mut bytes = Bytes::none();
         let mut done = 0usize;
-        while done != count {
-            // SAFETY: `done + 4` is at most what is left of each, as in `exchange_run`; the ring has as many elements as
-            // there are records. Arrays of four lie in the slices at these places, and the two mutable ones in different
-            // slices.
+        loop {
+            // SAFETY: `done + 4` is at most `count`, which is at most what is left of each: records, as many descriptors,
+            // room in the batch and stock. Arrays of four lie there, and the two mutable ones in different places.
             let (descriptors, owners, words, numbers) = unsafe {
                 (
                     &*descriptors.add(done).cast::<[Descriptor; 4]>(),
-                    &mut *self.owners.as_mut_ptr().add(start.wrapping_add(done)).cast::<[u32; 4]>(),
-                    &mut *self.words.as_mut_ptr().add(next.wrapping_add(done)).cast::<[Word; 4]>(),
-                    &*self.numbers.as_ptr().add(head.wrapping_add(done)).cast::<[u32; 4]>(),
+                    &mut *owners.add(done).cast::<[u32; 4]>(),
+                    &mut *words.add(done).cast::<[Word; 4]>(),
+                    *numbers.add(done).cast::<[u32; 4]>(),
                 )
             };
-            let [a, b, c, d] = descriptors;
-            let said = [a, b, c, d].map(|descriptor| descriptor.word.load(Ordering::Acquire));
-            let Some(taken) = receiver.take(whole, said, owners, numbers, &mut bytes) else { break };
+            let said = Descriptor::words(descriptors);
+            let Some(taken) = receiver.take(whole, said, owners, &numbers, &mut bytes) else {
+                if done == 0 {
+                    return 0;
+                }
+                break;
+            };
             *words = taken.words;
-            *owners = *numbers;
-            for (descriptor, address) in [a, b, c, d].into_iter().zip(taken.addresses) {
-                // SAFETY: as in `lend`.
-                unsafe { descriptor.address.lend(address) };
-                descriptor.word.store(idle, Ordering::Relaxed);
-            }
+            *owners = numbers;
+            // SAFETY: as in `lend`, for each.
+            unsafe { Descriptor::lend(descriptors, taken.addresses, [idle; 4].into()) };
             done = done.wrapping_add(4);
+            if done == count {
+                break;
+            }
         }
-        self.next = next.wrapping_add(done);
-        self.head = head.wrapping_add(done);
-        (done as u32, bytes.sum())
+        note(done, bytes.sum());
+        self.exchanged(batch, done);
+        done
+    }
+
+    /// The record of slot `first`, and how many slots from there on can be exchanged in fours, as far as batch, stock and
+    /// records go: as many as there is room for in the batch, if the pool has them, and not beyond the ring's end. A multiple
+    /// of four, never 0.
+    #[inline(always)]
+    pub(super) fn whole_fours(
+        &mut self,
+        batch: &Batch,
+        ring: &Ring<Descriptor>,
+        first: u32,
+    ) -> Option<(usize, usize)> {
+        let mask = self.mask;
+        let is_other = (ring.mask() ^ mask) | self.vacant;
+        if is_other != 0 || !batch.pool.is_same(&self.stock.pool) {
+            return None;
+        }
+        let start = (first & mask) as usize;
+        let slots = (mask as usize).wrapping_add(1).wrapping_sub(start);
+        let count = self.stock.most(batch.room()).min(slots) & !3;
+        (count != 0).then_some((start, count))
+    }
+
+    /// Brings the books up to date, for the last `count` records, words and free numbers that were exchanged.
+    #[inline(always)]
+    pub(super) fn exchanged(&mut self, batch: &mut Batch, count: usize) {
+        self.stock.head = self.stock.head.wrapping_add(count);
+        batch.length = batch.length.wrapping_add(count);
+        if self.emulated {
+            self.mark_exchanged(batch, count);
+        }
     }
 }
 
@@ -164,51 +206,88 @@ impl Sending<'_> {
         }
         done as u32
     }
+}
 
-    /// [`lend_run`](Self::lend_run) four packets at a time, for devices that are told of them as `plain` has it. Ends
-    /// where a run does, and before a four that isn't wholly of such packets: what is left goes one by one. Queues with
-    /// a prefix have no fours. Says how many went, and their bytes.
+impl TransmitBuffers {
+    /// Lends packets from the front of the batch, to consecutive slots from `first` on, four at a time and without a round,
+    /// and writes both words of their descriptors: the address, and what `plain` says. Ends with the batch, after `count`
+    /// packets, at the ring's end, and before a four that isn't wholly of plain packets for empty slots: what is left goes
+    /// one by one, in a round. Nothing goes when the batch is not of the queue's first pool. Tells `note` how many went, and
+    /// their bytes, unless there are none, and says how many.
     #[inline(always)]
     pub fn lend_fours(
         &mut self,
+        batch: &mut Batch,
         ring: &Ring<Descriptor>,
-        first: u32,
-        count: u32,
+        (first, count): (u32, usize),
         plain: Plain,
-    ) -> (u32, u64) {
-        if self.in_part || self.prefix != 0 || ring.mask() != self.mask {
-            return (0, 0);
+        note: impl FnOnce(usize, u64),
+    ) -> usize {
+        let Some((start, fours)) = self.fours(batch, ring, first) else { return 0 };
+        let count = count.min(fours) & !3;
+        if count == 0 {
+            return 0;
         }
-        let start = (first & self.mask) as usize;
-        let sent = self.sent;
-        let slots = (self.mask as usize).wrapping_add(1).wrapping_sub(start);
-        let count = (count as usize).min(self.total.wrapping_sub(sent)).min(slots) & !3;
-        let sender = Sender::new(plain, 0xffff, self.base, self.shift, self.tag);
-        let mut bytes = Bytes::none();
+        let sender = self.fours.sender(plain, None);
+        // SAFETY: there are at least as many records as descriptors.
+        let owners = unsafe { self.owners.as_mut_ptr().add(start) };
+        let words = batch.words.as_ptr();
         let descriptors = ring.run(first).as_ptr();
+        let mut bytes = Bytes::none();
         let mut done = 0usize;
-        while done != count {
-            // SAFETY: `done + 4` is at most what is left of each, as in `lend_run`; the ring has as many elements as there
-            // are records. Arrays of four lie in the slices at these places.
+        loop {
+            // SAFETY: `done + 4` is at most `count`, which is at most what is left of each: records, as many descriptors,
+            // and packets. Arrays of four lie there.
             let (descriptors, owners, words) = unsafe {
                 (
                     &*descriptors.add(done).cast::<[Descriptor; 4]>(),
-                    &mut *self.owners.as_mut_ptr().add(start.wrapping_add(done)).cast::<[u32; 4]>(),
-                    &*self.words.as_ptr().add(sent.wrapping_add(done)).cast::<[Word; 4]>(),
+                    &mut *owners.add(done).cast::<[u32; 4]>(),
+                    &*words.add(done).cast::<[Word; 4]>(),
                 )
             };
-            let Some(given) = sender.give::<0>(words, owners, &mut bytes) else { break };
+            let Some(given) = sender.give::<0>(words, owners, &mut bytes) else {
+                if done == 0 {
+                    return 0;
+                }
+                break;
+            };
             *owners = given.owners;
-            for ((descriptor, address), command) in
-                descriptors.iter().zip(given.addresses).zip(given.commands)
-            {
-                // SAFETY: as in `lend`.
-                unsafe { descriptor.address.lend(address) };
-                descriptor.word.store(command, Ordering::Relaxed);
-            }
+            // SAFETY: as in `lend`, for each.
+            unsafe { Descriptor::lend(descriptors, given.addresses, given.commands) };
             done = done.wrapping_add(4);
+            if done == count {
+                break;
+            }
         }
-        self.sent = sent.wrapping_add(done);
-        (done as u32, bytes.sum())
+        note(done, bytes.sum());
+        self.lent(batch, done);
+        done
+    }
+
+    /// The record of slot `first`, and how many packets of the batch can go to slots from there on, as far as batch and
+    /// records go: not beyond the ring's end.
+    #[inline(always)]
+    pub(super) fn fours(&self, batch: &Batch, ring: &Ring<Descriptor>, first: u32) -> Option<(usize, usize)> {
+        // A ring may be smaller than the records: those of tables lie behind (virtio).
+        let mask = ring.mask();
+        if mask > self.mask || !batch.pool.is_same(&self.first) {
+            return None;
+        }
+        let start = (first & mask) as usize;
+        let slots = (mask as usize).wrapping_add(1).wrapping_sub(start);
+        Some((start, batch.length.min(slots)))
+    }
+
+    /// Brings the books up to date, for `count` packets from the batch's front that went to slots.
+    #[inline(always)]
+    pub(super) fn lent(&mut self, batch: &mut Batch, count: usize) {
+        let left = batch.length.wrapping_sub(count);
+        batch.length = left;
+        if self.emulated {
+            self.mark_lent(batch, count);
+        }
+        if batch.length != 0 {
+            close_up(&mut batch.words, count, batch.length.wrapping_add(count));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The buffers of a transmit ring.
 
-use super::{NONE, in_space, records};
+use super::{NONE, fours, in_space, records};
 use crate::batch::MAXIMUM_BATCH;
 use crate::cache::Returns;
 use crate::pool::{Inner, MAGAZINE, Magazine};
@@ -22,8 +22,13 @@ const MAXIMUM_POOLS: usize = 255;
 #[repr(align(128))]
 pub struct TransmitBuffers {
     /// Which buffer each slot holds, and of which pool. A power of two of them, `mask + 1`.
-    owners: Box<[u32]>,
-    mask: u32,
+    pub(super) owners: Box<[u32]>,
+    pub(super) mask: u32,
+    /// The first of the pools, whose records have no upper byte.
+    pub(super) first: Pool,
+    pub(super) fours: fours::Senders,
+    /// Whether what is lent is marked: a software device is on the other side.
+    pub(super) emulated: bool,
     /// One a pool: buffers that are back.
     returns: Vec<Returns>,
     device: DeviceId,
@@ -47,13 +52,16 @@ impl TransmitBuffers {
     /// For a ring size that is not possible, no pool at all or too many of them, and a pool that the device doesn't
     /// reach.
     pub fn new(pools: &[Pool], slots: u32, device: &Attachment) -> Result<Self, Error> {
-        if pools.is_empty() || pools.len() > MAXIMUM_POOLS {
+        let Some(first) = pools.first().filter(|_| pools.len() <= MAXIMUM_POOLS) else {
             return Err(Error::Pools(pools.len()));
-        }
+        };
         pools.iter().try_for_each(|pool| in_space(pool, device))?;
         Ok(Self {
             owners: records(slots)?,
             mask: slots.wrapping_sub(1),
+            fours: fours::Senders::new(first.inner.buffers.base_iova(), first.inner.shift()),
+            emulated: first.inner.buffers.lent_table().is_some(),
+            first: first.clone(),
             returns: pools.iter().cloned().map(Returns::new).collect(),
             device: device.id(),
         })
@@ -88,6 +96,15 @@ impl TransmitBuffers {
             length: &mut batch.length,
             pool,
         })
+    }
+
+    /// Marks the `count` packets at the batch's front, which went to slots, as lent.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn mark_lent(&self, batch: &Batch, count: usize) {
+        if let Some(table) = self.first.inner.buffers.lent_table() {
+            mark(table, self.first.inner.shift(), batch.words.get(..count).unwrap_or_default());
+        }
     }
 
     /// Takes back the buffers of `count` slots from `first` on, which the device is done with. Slots that hold none
@@ -441,6 +458,6 @@ fn drop_packet(pool: &Inner, word: Word) {
 
 #[cold]
 #[inline(never)]
-fn close_up(words: &mut [Word; MAXIMUM_BATCH], sent: usize, total: usize) {
+pub(super) fn close_up(words: &mut [Word; MAXIMUM_BATCH], sent: usize, total: usize) {
     words.copy_within(sent..total, 0);
 }

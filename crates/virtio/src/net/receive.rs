@@ -154,15 +154,16 @@ impl State {
     /// Takes packets that are in one buffer and come in the ring's order, four at a time, up to the first four that are
     /// anything else, and to the end of the ring at most.
     #[inline(always)]
-    fn take_fours(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
+    fn take_fours(&mut self, batch: &mut Batch, ready: u16) -> Taken {
         let Self { buffers, ring, longest, .. } = self;
-        let mut round = buffers.receive(batch)?;
-        let Some(first) = ring.in_step() else { return Ok(Taken::default()) };
-        let (run, bytes) =
-            round.exchange_named_fours(ring.descriptors(), first, ring.completions(ready), *longest);
-        drop(round);
-        ring.turn(run);
-        Ok(Taken { entries: run as u16, bytes, erroneous: 0 })
+        let Some(first) = ring.in_step() else { return Taken::default() };
+        let mut taken = Taken::default();
+        let named = (ring.completions(ready), *longest);
+        let run = buffers.exchange_named_fours(batch, ring.descriptors(), first, named, |_, bytes| {
+            taken.bytes = bytes;
+        });
+        ring.turn(run as u32);
+        Taken { entries: run as u16, ..taken }
     }
 
     /// The same one by one.
@@ -321,6 +322,9 @@ impl ReceiveQueue {
         mut taken: Taken,
     ) -> Result<usize, ringway_port::Error> {
         let state = &mut *self.state;
+        if !batch.pool().is_same(state.buffers.pool()) {
+            return Err(self.failure.packet(ringway_packet::Error::WrongPool));
+        }
         // What fours leave, and what lies behind the ring's end; then in whatever order they come.
         for turn in 0..4 {
             let left = ready.wrapping_sub(taken.entries);
@@ -328,7 +332,7 @@ impl ReceiveQueue {
                 break;
             }
             let more = match turn {
-                1 => state.take_fours(batch, left),
+                1 => Ok(state.take_fours(batch, left)),
                 3 => state.take_plain(batch, left),
                 _ => state.take_ones(batch, left),
             };
@@ -387,14 +391,8 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
             return Ok(0);
         }
         let before = batch.len();
-        let taken = if ready >= 4 && batch.room() >= 4 {
-            state.take_fours(batch, ready).map_err(|error| self.failure.packet(error))?
-        } else if batch.pool().is_same(state.buffers.pool()) {
-            Taken::default()
-        } else {
-            return Err(self.failure.packet(ringway_packet::Error::WrongPool));
-        };
-        let is_all = taken.entries == ready || batch.room() == 0;
+        let taken = state.take_fours(batch, ready);
+        let is_all = taken.entries == ready || (batch.room() == 0 && taken.entries != 0);
         if is_all && self.state.empty.is_empty() {
             return Ok(self.finish(batch, before, taken));
         }

@@ -167,18 +167,21 @@ impl State {
     /// Sends packets that are in one buffer, four at a time, up to the first four that are anything else or find no room,
     /// and to the end of the ring at most: how many, and their bytes.
     #[inline(always)]
-    fn send_fours(&mut self, batch: &mut Batch) -> Result<Sent, ringway_packet::Error> {
+    fn send_fours(&mut self, batch: &mut Batch) -> Sent {
         let Self { buffers, ring, next, in_flight, longest, header, .. } = self;
-        let mut round = buffers.send(batch, *header)?;
+        if *header != header::PLAIN {
+            return Sent::default();
+        }
         // A packet that asks for nothing has a header of zeros (section 5.1.6.2).
         let zeros = &[0; header::PLAIN as usize];
-        let (packets, bytes) =
-            round.lend_prefixed_fours(ring.descriptors(), *next, zeros, (SHORTEST, *longest));
-        drop(round);
-        ring.offer_run(*next, packets);
-        *next = next.wrapping_add(packets);
-        *in_flight = in_flight.wrapping_add(packets);
-        Ok(Sent { packets: packets as usize, bytes })
+        let mut bytes = 0;
+        let header = (zeros, (SHORTEST, *longest));
+        let packets =
+            buffers.lend_prefixed_fours(batch, ring.descriptors(), *next, header, |_, sum| bytes = sum);
+        ring.offer_run(*next, packets as u32);
+        *next = next.wrapping_add(packets as u32);
+        *in_flight = in_flight.wrapping_add(packets as u32);
+        Sent { packets, bytes }
     }
 
     /// The same one by one, with either header.
@@ -358,9 +361,14 @@ impl TransmitQueue {
         let mut outcome = Ok(());
         while outcome.is_ok() && !batch.is_empty() {
             // What fours leave, and what lies behind the ring's end.
-            let ones = state.send_plain(batch).unwrap_or_default();
-            let fours =
-                if batch.len() < 4 { Sent::default() } else { state.send_fours(batch).unwrap_or_default() };
+            let ones = match state.send_plain(batch) {
+                Ok(ones) => ones,
+                Err(error) => {
+                    outcome = Err(self.failure.packet(error));
+                    break;
+                }
+            };
+            let fours = state.send_fours(batch);
             sent = sent.and(ones).and(fours);
             if ones.packets.wrapping_add(fours.packets) > 0 {
                 continue;
@@ -375,17 +383,14 @@ impl TransmitQueue {
                     match state.reclaim(u16::MAX) {
                         Ok(0) => break,
                         Ok(_) => {}
-                        Err(reason) => outcome = Err(reason),
+                        Err(reason) => outcome = Err(self.failure.set(reason)),
                     }
                 }
                 Fate::Stays => break,
             }
         }
         let sent = self.finish(sent);
-        match outcome {
-            Ok(()) => Ok(sent),
-            Err(reason) => Err(self.failure.set(reason)),
-        }
+        outcome.map(|()| sent)
     }
 
     /// Shows the device its new packets, and counts.
@@ -406,9 +411,8 @@ impl ringway_port::TransmitQueue for TransmitQueue {
             let ready = state.ring.ready().unwrap_or(u16::MAX);
             state.reclaim(whole_magazines(ready)).map_err(|reason| self.failure.set(reason))?;
         }
-        let sent = if batch.len() < 4 { state.send_plain(batch) } else { state.send_fours(batch) };
-        let sent = sent.map_err(|error| self.failure.packet(error))?;
-        if batch.is_empty() {
+        let sent = state.send_fours(batch);
+        if sent.packets != 0 && batch.is_empty() {
             return Ok(self.finish(sent));
         }
         self.transmit_rest(batch, sent)

@@ -33,7 +33,7 @@ fn four_received_slots_are_four_times_one() {
             let fits = said.iter().all(|word| *word as u32 & WHOLE.mask == WHOLE.value)
                 && lengths.iter().all(|length| *length <= capacity);
             let mut bytes = Bytes::none();
-            let result = receiver.take(WHOLE, said, &owners, &numbers, &mut bytes);
+            let result = receiver.take(WHOLE, said.into(), &owners, &numbers, &mut bytes);
             assert_eq!(result.is_some(), fits, "{said:x?}");
             let Some(received) = result else {
                 assert_eq!(bytes.sum(), 0);
@@ -45,7 +45,7 @@ fn four_received_slots_are_four_times_one() {
                 let word = Word::new(owners[index], 1 << shift, HEADROOM, lengths[index]);
                 assert_eq!(received.words[index], word);
                 let address = 0x12_3456_7000 + (u64::from(numbers[index]) << shift);
-                assert_eq!(received.addresses[index], address);
+                assert_eq!(<[u64; 4]>::from(received.addresses)[index], address);
             }
         }
         assert!(taken > 10_000);
@@ -56,7 +56,7 @@ fn four_received_slots_are_four_times_one() {
 fn four_packets_that_are_sent_are_four_times_one() {
     let mut state = 2;
     for shift in [11, 12] {
-        let sender = Sender::new(PLAIN, 0xffff, 0x7_0000_0000, shift, 3 << 24);
+        let sender = Senders::new(0x7_0000_0000, shift).sender(PLAIN, None);
         let mut given = 0;
         for _ in 0..100_000 {
             let words: [Word; 4] = std::array::from_fn(|_| {
@@ -79,11 +79,12 @@ fn four_packets_that_are_sent_are_four_times_one() {
             let Some(sent) = result else { continue };
             given += 1;
             assert_eq!(bytes.sum(), words.iter().map(|word| u64::from(word.length())).sum::<u64>());
+            let (addresses, commands) = (<[u64; 4]>::from(sent.addresses), <[u64; 4]>::from(sent.commands));
             for (index, word) in words.iter().enumerate() {
                 let length = u64::from(word.length());
-                assert_eq!(sent.owners[index], word.number(shift) | 3 << 24);
-                assert_eq!(sent.addresses[index], 0x7_0000_0000 + word.position());
-                assert_eq!(sent.commands[index], PLAIN.flags | length | length << 46);
+                assert_eq!(sent.owners[index], word.number(shift));
+                assert_eq!(addresses[index], 0x7_0000_0000 + word.position());
+                assert_eq!(commands[index], PLAIN.flags | length | length << 46);
             }
         }
         assert!(given > 10_000);
@@ -114,7 +115,7 @@ fn four_named_slots_are_four_times_one() {
         let fits = (slot..)
             .zip(said)
             .all(|(slot, (id, written))| id == slot && (prefix..=prefix + longest).contains(&written));
-        let words = said.map(|(id, written)| u64::from(id) | u64::from(written) << 32);
+        let words = said.map(|(id, written)| u64::from(id) | u64::from(written) << 32).into();
         let mut bytes = Bytes::none();
         let result = receiver.take_named(words, slot, (prefix, longest), &owners, &numbers, &mut bytes);
         assert_eq!(result.is_some(), fits, "{said:x?} from {slot}");
@@ -124,10 +125,11 @@ fn four_named_slots_are_four_times_one() {
         };
         taken += 1;
         assert_eq!(bytes.sum(), said.iter().map(|(_, written)| u64::from(written - prefix)).sum::<u64>());
+        let addresses = <[u64; 4]>::from(received.addresses);
         for index in 0..4 {
             let word = Word::new(owners[index], 1 << 11, HEADROOM, said[index].1 - prefix);
             assert_eq!(received.words[index], word);
-            assert_eq!(received.addresses[index], 0x12_3456_7000 + (u64::from(numbers[index]) << 11));
+            assert_eq!(addresses[index], 0x12_3456_7000 + (u64::from(numbers[index]) << 11));
         }
     }
     assert!(taken > 10_000 && refused > 10_000);
@@ -138,7 +140,7 @@ fn four_packets_behind_a_prefix_are_four_times_one() {
     const PREFIX: usize = 12;
     let (mut state, longest) = (4, 1514);
     let plain = Plain { flags: PREFIX as u64, again: 64, shortest: 14 };
-    let sender = Sender::new(plain, longest, 0x7_0000_0000 - PREFIX as u64, 11, 0);
+    let sender = Senders::new(0x7_0000_0000, 11).sender(plain, Some(longest));
     let (mut given, mut refused) = (0, 0);
     for _ in 0..100_000 {
         let words: [Word; 4] = std::array::from_fn(|_| {
@@ -161,10 +163,11 @@ fn four_packets_behind_a_prefix_are_four_times_one() {
             continue;
         };
         given += 1;
+        let (addresses, commands) = (<[u64; 4]>::from(sent.addresses), <[u64; 4]>::from(sent.commands));
         for (index, word) in words.iter().enumerate() {
             assert_eq!(sent.owners[index], word.number(11));
-            assert_eq!(sent.addresses[index], 0x7_0000_0000 + word.position() - PREFIX as u64);
-            assert_eq!(sent.commands[index], u64::from(word.length()) + PREFIX as u64);
+            assert_eq!(addresses[index], 0x7_0000_0000 + word.position() - PREFIX as u64);
+            assert_eq!(commands[index], u64::from(word.length()) + PREFIX as u64);
         }
     }
     assert!(given > 10_000 && refused > 1_000);
