@@ -66,7 +66,7 @@ pub(super) fn run(cache: &Cache, switch: &Switch, library: &Path, full: bool, af
     let list = tool::output_of(program(switch, 1, None).arg("--list"))?;
     let chosen = chosen(&list, full)?;
     let kept = cache.path(format!("ovs/suite/{}-{}", switch.version, if full { "all" } else { "few" }));
-    let theirs = match fs::read_to_string(&kept) {
+    let mut theirs = match fs::read_to_string(&kept) {
         Ok(text) if !afresh => {
             println!("      Open vSwitch's own tests with the C: as kept in {}", kept.display());
             read(&text)
@@ -85,14 +85,16 @@ pub(super) fn run(cache: &Cache, switch: &Switch, library: &Path, full: bool, af
     let mut ours = read(&tool::timed("Open vSwitch's own tests with ours", || {
         tests(switch, &chosen, Some((library, &calls)))
     })?);
-    again(switch, &theirs, &mut ours, (library, &calls))?;
+    // Some wait for less time than a busy machine takes: first ours, then the C once more, what differs and by itself.
+    again(switch, &differing(&theirs, &ours), &mut ours, Some((library, &calls)))?;
+    again(switch, &differing(&theirs, &ours), &mut theirs, None)?;
     let text =
         fs::read_to_string(&calls).with_context(|| format!("no call came to {}", library.display()))?;
     let calls: u64 = text.lines().filter_map(|line| line.parse::<u64>().ok()).sum();
     if calls == 0 {
         bail!("no call came to {}", library.display());
     }
-    let (passed, differing) = (count(&ours, "ok"), differences(&theirs, &ours));
+    let (passed, differences) = (count(&ours, "ok"), differences(&theirs, &ours));
     println!("      {} tests ran, {passed} passed, {calls} calls came to ours", ours.len());
     for (outcome, name) in [("FAILED", "fail"), ("skipped", "are skipped")] {
         let those: Vec<&str> = numbers(&ours, outcome).collect();
@@ -100,25 +102,31 @@ pub(super) fn run(cache: &Cache, switch: &Switch, library: &Path, full: bool, af
             println!("      these {name}: {}", those.join(" "));
         }
     }
-    if !differing.is_empty() {
-        bail!("with ours these tests end otherwise than with the C:\n{}", differing.join("\n"));
+    if !differences.is_empty() {
+        bail!("with ours these tests end otherwise than with the C:\n{}", differences.join("\n"));
     }
     Ok(())
 }
 
-/// Runs those that didn't end as with the C once more by themselves: some wait for less time than a busy machine takes.
-fn again(switch: &Switch, theirs: &Outcomes, ours: &mut Outcomes, with: (&Path, &Path)) -> Result<()> {
-    let differing: Vec<&String> =
-        theirs.keys().filter(|&number| theirs.get(number) != ours.get(number)).collect();
-    if differing.is_empty() {
+/// Runs these tests once more by themselves, and replaces their outcomes.
+fn again(
+    switch: &Switch,
+    tests: &[String],
+    outcomes: &mut Outcomes,
+    ours: Option<(&Path, &Path)>,
+) -> Result<()> {
+    if tests.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> = differing.iter().map(|number| number.as_str()).collect();
-    println!("      once more, alone: {}", names.join(" "));
-    let mut command = program(switch, 1, Some(with));
-    let said = read(&tool::both_streams(&tool::run(command.args(&names))?));
-    ours.extend(said);
+    println!("      once more, alone, with {}: {}", ours.map_or("the C", |_| "ours"), tests.join(" "));
+    outcomes.extend(read(&tool::both_streams(&tool::run(program(switch, 1, ours).args(tests))?)));
     Ok(())
+}
+
+/// The tests that don't end alike.
+fn differing(theirs: &Outcomes, ours: &Outcomes) -> Vec<String> {
+    let all: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+    all.into_iter().filter(|&number| theirs.get(number) != ours.get(number)).cloned().collect()
 }
 
 /// What became of each test, by its number.
@@ -132,12 +140,11 @@ fn count(outcomes: &Outcomes, which: &str) -> usize {
     numbers(outcomes, which).count()
 }
 
-/// The tests that don't end alike.
+/// The tests that don't end alike, and how they end.
 fn differences(theirs: &Outcomes, ours: &Outcomes) -> Vec<String> {
-    let all: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
     let shown = |outcome: Option<&String>| outcome.map_or("not run", String::as_str).to_owned();
-    all.into_iter()
-        .filter(|&number| theirs.get(number) != ours.get(number))
+    differing(theirs, ours)
+        .iter()
         .map(|number| format!("{number}: C {}, ours {}", shown(theirs.get(number)), shown(ours.get(number))))
         .collect()
 }
