@@ -9,12 +9,15 @@ use common::Bench;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ringway_dma::Iova;
-use ringway_packet::{Batch, Packet, ReceiveBuffers, Told, TransmitBuffers};
+use ringway_packet::{Batch, Packet, Plain, ReceiveBuffers, Told, TransmitBuffers, Whole};
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 const SLOTS: u32 = 16;
 const BUFFERS: u32 = 150;
+const WHOLE: Whole = Whole { mask: 1, value: 1 };
+const PLAIN: Plain = Plain { flags: 1 << 24, again: 46, shortest: 17 };
 
 /// One thing that a driver or a program does. Slots and counts are taken as they come.
 #[derive(Clone, Debug)]
@@ -26,6 +29,10 @@ enum Step {
     Segments { slots: Vec<u32>, drop_last: bool },
     Lend { first: u32, count: u32, address: u32 },
     LendRun { first: u32, count: u32 },
+    FillAll,
+    ExchangeFours { first: u32, whole: u32, panics: bool },
+    LendFours { first: u32, count: u32, panics: bool },
+    LendPrefixedFours { first: u32, panics: bool },
     DropFront,
     TakeBack { first: u32, count: u32 },
     TakeBackOne(u32),
@@ -53,6 +60,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (slots(), any::<bool>()).prop_map(|(slots, drop_last)| Step::Segments { slots, drop_last }),
         4 => (slot(), 0u32..20, slot()).prop_map(|(first, count, address)| Step::Lend { first, count, address }),
         4 => (slot(), 0u32..40).prop_map(|(first, count)| Step::LendRun { first, count }),
+        2 => Just(Step::FillAll),
+        4 => (slot(), 0u32..40, any::<bool>())
+            .prop_map(|(first, whole, panics)| Step::ExchangeFours { first, whole, panics }),
+        4 => (slot(), 0u32..40, any::<bool>())
+            .prop_map(|(first, count, panics)| Step::LendFours { first, count, panics }),
+        2 => (slot(), any::<bool>()).prop_map(|(first, panics)| Step::LendPrefixedFours { first, panics }),
         1 => Just(Step::DropFront),
         4 => (slot(), 0u32..40).prop_map(|(first, count)| Step::TakeBack { first, count }),
         1 => slot().prop_map(Step::TakeBackOne),
@@ -169,6 +182,49 @@ impl World {
                 let mut round = transmit.send(batch, 0).unwrap();
                 let done = round.lend_run(&bench.ring, first, count, |_, length| Some(length.into()));
                 (0..done).for_each(|index| named(first.wrapping_add(index)));
+            }
+            Step::FillAll => (0..SLOTS).for_each(|slot| {
+                receive.fill(slot, word(slot));
+                named(slot);
+            }),
+            Step::ExchangeFours { first, whole, panics } => {
+                for index in 0..SLOTS {
+                    let said = if index < whole { 1 | 60 << 32 } else { 0 };
+                    bench.ring.at(first.wrapping_add(index)).word.store(said, Ordering::Relaxed);
+                }
+                let (before, mut done) = (batch.len(), 0);
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    receive.exchange_fours(batch, &bench.ring, first, (0, WHOLE), |count, bytes| {
+                        done = count;
+                        assert_eq!(bytes, 60 * count as u64);
+                        assert!(!panics, "on purpose");
+                    });
+                }));
+                assert!(done as u32 <= whole && batch.len() == before + done);
+                (0..done as u32).for_each(|index| named(first.wrapping_add(index)));
+            }
+            Step::LendFours { first, count, panics } => {
+                let (before, mut done) = (batch.len(), 0);
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    transmit.lend_fours(batch, &bench.ring, (first, count as usize), PLAIN, |count, _| {
+                        done = count;
+                        assert!(!panics, "on purpose");
+                    });
+                }));
+                assert!(done as u32 <= count && batch.len() == before - done);
+                (0..done as u32).for_each(|index| named(first.wrapping_add(index)));
+            }
+            Step::LendPrefixedFours { first, panics } => {
+                let (before, mut done) = (batch.len(), 0);
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    let header = (&[1; 12], (14, 1500));
+                    transmit.lend_prefixed_fours(batch, &bench.ring, first, header, |count, _| {
+                        done = count;
+                        assert!(!panics, "on purpose");
+                    });
+                }));
+                assert!(batch.len() == before - done);
+                (0..done as u32).for_each(|index| named(first.wrapping_add(index)));
             }
             Step::DropFront => drop(transmit.send(batch, 0).unwrap().drop_front()),
             Step::TakeBack { first, count } => drop(transmit.take_back(first, count)),

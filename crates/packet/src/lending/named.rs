@@ -137,8 +137,7 @@ impl ReceiveBuffers {
                 break;
             }
         }
-        note(done, bytes.sum());
-        self.exchanged(batch, done);
+        self.exchanged(batch, done, || note(done, bytes.sum()));
         done
     }
 }
@@ -264,8 +263,7 @@ impl TransmitBuffers {
                 break;
             }
         }
-        note(done, bytes.sum());
-        self.lent(batch, done);
+        self.lent(batch, done, || note(done, bytes.sum()));
         done
     }
 }

@@ -119,8 +119,7 @@ impl ReceiveBuffers {
                 break;
             }
         }
-        note(done, bytes.sum());
-        self.exchanged(batch, done);
+        self.exchanged(batch, done, || note(done, bytes.sum()));
         done
     }
 
@@ -145,13 +144,30 @@ impl ReceiveBuffers {
         (count != 0).then_some((start, count))
     }
 
-    /// Brings the books up to date, for the last `count` records, words and free numbers that were exchanged.
+    /// Brings the books up to date: `count` records, words and free numbers were exchanged. `note` is told before the marks,
+    /// which are set whatever it does.
     #[inline(always)]
-    pub(super) fn exchanged(&mut self, batch: &mut Batch, count: usize) {
+    pub(super) fn exchanged(&mut self, batch: &mut Batch, count: usize, note: impl FnOnce()) {
         self.stock.head = self.stock.head.wrapping_add(count);
         batch.length = batch.length.wrapping_add(count);
-        if self.emulated {
-            self.mark_exchanged(batch, count);
+        let marks = Exchanged { buffers: self, batch, count };
+        note();
+        drop(marks);
+    }
+}
+
+/// Marks what was exchanged when it is dropped.
+struct Exchanged<'a> {
+    buffers: &'a ReceiveBuffers,
+    batch: &'a Batch,
+    count: usize,
+}
+
+impl Drop for Exchanged<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.buffers.emulated {
+            self.buffers.mark_exchanged(self.batch, self.count);
         }
     }
 }
@@ -259,8 +275,7 @@ impl TransmitBuffers {
                 break;
             }
         }
-        note(done, bytes.sum());
-        self.lent(batch, done);
+        self.lent(batch, done, || note(done, bytes.sum()));
         done
     }
 
@@ -278,16 +293,34 @@ impl TransmitBuffers {
         Some((start, batch.length.min(slots)))
     }
 
-    /// Brings the books up to date, for `count` packets from the batch's front that went to slots.
+    /// Brings the books up to date: `count` packets from the batch's front went to slots. `note` is told before the marks are
+    /// set and the batch closes up, both of which is done whatever it does.
     #[inline(always)]
-    pub(super) fn lent(&mut self, batch: &mut Batch, count: usize) {
-        let left = batch.length.wrapping_sub(count);
-        batch.length = left;
-        if self.emulated {
-            self.mark_lent(batch, count);
+    pub(super) fn lent(&mut self, batch: &mut Batch, count: usize, note: impl FnOnce()) {
+        batch.length = batch.length.wrapping_sub(count);
+        let marks = Lent { buffers: self, batch, count };
+        note();
+        drop(marks);
+    }
+}
+
+/// Marks what was lent, and closes the batch up behind it, when it is dropped.
+struct Lent<'a> {
+    buffers: &'a TransmitBuffers,
+    /// Its length is already what is left.
+    batch: &'a mut Batch,
+    count: usize,
+}
+
+impl Drop for Lent<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.buffers.emulated {
+            self.buffers.mark_lent(self.batch, self.count);
         }
-        if batch.length != 0 {
-            close_up(&mut batch.words, count, batch.length.wrapping_add(count));
+        if self.batch.length != 0 {
+            let total = self.batch.length.wrapping_add(self.count);
+            close_up(&mut self.batch.words, self.count, total);
         }
     }
 }
