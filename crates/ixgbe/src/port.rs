@@ -313,6 +313,9 @@ impl Port for Control {
         if self.running.function.removal_requested() {
             return Err(ringway_port::Error::wanted_back(self.running.name()));
         }
+        if self.offloads.contains(Offloads::TIMESTAMP) {
+            self.clock.free_stamp();
+        }
         // The clock's counter and those of 32 bits must be read before they wrap.
         self.clock.read();
         self.totals.update(&self.running.registers);
