@@ -153,6 +153,9 @@ pub enum Event {
     Reset,
 }
 
+/// A register, when it is stuck, and at which value.
+pub type Stuck = (u64, fn(u32) -> bool, u32);
+
 #[derive(Debug, Default)]
 pub struct Record {
     pub events: Vec<Event>,
@@ -162,7 +165,7 @@ pub struct Record {
     /// Registers that were read.
     pub read: BTreeSet<u64>,
     /// A register that reads as the value for as long as what was written to it last passes the test.
-    pub stuck: Option<(u64, fn(u32) -> bool, u32)>,
+    pub stuck: Option<Stuck>,
     /// Accesses to registers so far, and from which one on they get the other answer.
     pub accesses: u64,
     pub turn: Option<(u64, Answer)>,
