@@ -14,13 +14,15 @@ const PREFERRED_START: u64 = 1 << 32;
 pub(crate) struct Allocator {
     free: Vec<(u64, u64)>,
     usable: Vec<(u64, u64)>,
+    /// Bytes below 4 GiB that are handed out, also where nothing is handed out any more.
+    low: u64,
 }
 
 impl Allocator {
     /// An allocator over `ranges`. Overlapping ranges are merged, empty ones ignored.
     pub(crate) fn new(ranges: &[IovaRange]) -> Self {
         let usable = merged(ranges);
-        Self { free: usable.clone(), usable }
+        Self { free: usable.clone(), usable, low: 0 }
     }
 
     /// Takes everything outside `ranges` out of use, for good: what is handed out now stays where it is, and only what
@@ -32,8 +34,7 @@ impl Allocator {
 
     /// Hands out nothing below 4 GiB from now on. `false`: something there is out already, and nothing has changed.
     pub(crate) fn keep_low_free(&mut self) -> bool {
-        let below = [(0, PREFERRED_START.wrapping_sub(1))];
-        if total(&common(&self.free, &below)) != total(&common(&self.usable, &below)) {
+        if self.low != 0 {
             return false;
         }
         let above = [(PREFERRED_START, u64::MAX)];
@@ -59,6 +60,7 @@ impl Allocator {
                 let Some(end) = start.checked_add(beyond) else { continue };
                 if start >= first && end <= last {
                     self.carve(index, start, end);
+                    self.low = self.low.saturating_add(low(start, end));
                     return Ok(Iova::new(start));
                 }
             }
@@ -71,6 +73,7 @@ impl Allocator {
         let Some(last) = bytes.checked_sub(1).and_then(|beyond| iova.get().checked_add(beyond)) else {
             return;
         };
+        self.low = self.low.saturating_sub(low(iova.get(), last));
         let at = self.free.partition_point(|&(first, _)| first < iova.get());
         self.free.insert(at, (iova.get(), last));
         let mut merged: Vec<(u64, u64)> = Vec::with_capacity(self.free.len());
@@ -124,6 +127,11 @@ fn common(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
     one.iter().flat_map(|range| other.iter().filter_map(move |limit| overlap(range, limit))).collect()
 }
 
+/// How many bytes of a range lie below 4 GiB.
+fn low(first: u64, last: u64) -> u64 {
+    total(&common(&[(first, last)], &[(0, PREFERRED_START.wrapping_sub(1))]))
+}
+
 fn total(ranges: &[(u64, u64)]) -> u64 {
     ranges
         .iter()
@@ -164,6 +172,27 @@ mod tests {
         narrow.take(4096, 4096).unwrap();
         assert!(!narrow.keep_low_free());
         assert!(narrow.take(4096, 4096).is_ok());
+    }
+
+    #[test]
+    fn what_was_taken_below_4_gib_counts_also_when_nothing_may_be_taken_there_any_more() {
+        let gib = 1u64 << 30;
+        for allowed in [range(4 * gib, 5 * gib - 1), range(2 * gib, 5 * gib - 1)] {
+            let mut allocator = Allocator::new(&[range(0, gib - 1)]);
+            let taken = allocator.take(8192, 4096).unwrap();
+            allocator.restrict(&[allowed]);
+            assert!(!allocator.keep_low_free(), "memory is mapped at {taken:?}");
+            allocator.give_back(taken, 8192);
+            assert!(allocator.keep_low_free());
+        }
+        // A range over the border lies below it in part.
+        let mut allocator = Allocator::new(&[range(4 * gib - 4096, 4 * gib + 4095)]);
+        let taken = allocator.take(8192, 4096).unwrap();
+        allocator.restrict(&[range(4 * gib, 5 * gib)]);
+        assert!(!allocator.keep_low_free());
+        allocator.give_back(taken, 8192);
+        assert!(allocator.keep_low_free());
+        assert_eq!(allocator.take(4096, 4096).unwrap().get(), 4 * gib);
     }
 
     #[test]

@@ -42,6 +42,12 @@ const OFFLOADS: [Offloads; 14] = [
     Offloads::TIMESTAMP,
 ];
 
+/// Why the driver leaves large receive (receive side coalescing, section 7.11) alone. It is no small thing to add: several
+/// packets grow at once, each in descriptors that name one another, while the queues take a packet's descriptors in a row.
+const NO_LARGE_RECEIVE: &str = "the device would grow several packets at once, each in buffers all over the ring that name \
+                                one another, and the driver takes a packet's buffers in a row only; join segments \
+                                in the program";
+
 /// What a packet has to ask for before it is sent; such ports need context descriptors.
 pub(crate) const TOLD_TO_THE_DEVICE: [Offloads; 7] = [
     Offloads::VLAN_INSERT,
@@ -115,6 +121,11 @@ pub(crate) fn check(name: &str, device: Device, options: &PortOptions) -> Result
     let possible = of(device).offloads;
     match (options.offloads - possible).names().next() {
         None => Ok(()),
+        Some("large-receive") => Err(Error::Unsupported {
+            device: owned(),
+            feature: "large-receive",
+            reason: NO_LARGE_RECEIVE.to_owned(),
+        }),
         Some(feature) => Err(Error::Unsupported {
             device: owned(),
             feature,

@@ -1,7 +1,10 @@
 //! The device's clock (82599 datasheet, sections 7.9 and 8.2.3.26): nanoseconds, from a counter that wraps.
 //!
 //! The 82599's counter wraps after 2.4 hours, the X540's after 68 seconds; whoever looks at it before, as the port's
-//! `check` does each second, makes 64 bits of nanoseconds of it. The X550 counts seconds and nanoseconds itself.
+//! `check` does often enough, makes 64 bits of nanoseconds of it. The X550 counts seconds and nanoseconds itself.
+//!
+//! A packet's stamp waits in registers until somebody reads it. Where its packet is lost on the way nobody does, so whoever
+//! looks after the port frees them ([`SharedClock::free_stamp`]).
 
 use crate::devices::Mac;
 use crate::registers::{self as register, Registers, steering};
@@ -59,19 +62,38 @@ impl SharedClock {
         registers.write(register::RXMTRL, register::RXMTRL_UDP_EVENTS);
         registers.write(register::TSYNCRXCTL, register::TSYNCRXCTL_EVENTS | register::TSYNCRXCTL_ENABLE);
         // A stamp from before would keep the place.
-        registers.read(register::RXSTMPL);
-        registers.read(register::RXSTMPH);
+        take_stamp(registers);
     }
 
     /// When the packet came whose descriptor says that it was stamped. There is one stamp, and reading makes room for the
-    /// next.
-    pub(crate) fn stamp(&self) -> u64 {
+    /// next. `None`: it has been given up for lost.
+    ///
+    /// The one lock that a queue ever takes, for packets of the time protocol alone: a function of its own, so that a test can
+    /// tell it from the rest of the packet path.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn stamp(&self) -> Option<u64> {
         let registers = &self.running.registers;
         let mut clock = self.lock();
-        let low = registers.read(register::RXSTMPL);
-        let stamp = u64::from(registers.read(register::RXSTMPH)) << 32 | u64::from(low);
+        if registers.read(register::TSYNCRXCTL) & register::TSYNCRXCTL_VALID == 0 {
+            return None;
+        }
+        let stamp = take_stamp(registers);
+        clock.left = false;
         clock.read(registers);
-        clock.at(stamp)
+        Some(clock.at(stamp))
+    }
+
+    /// To be called about once a second while packets are stamped. A stamp that nobody has collected from one call to the
+    /// next is that of a packet which was lost; it is thrown away, or no other packet would ever get one.
+    pub(crate) fn free_stamp(&self) {
+        let registers = &self.running.registers;
+        let mut clock = self.lock();
+        let waits = registers.read(register::TSYNCRXCTL) & register::TSYNCRXCTL_VALID != 0;
+        if waits && clock.left {
+            take_stamp(registers);
+        }
+        clock.left = waits && !clock.left;
     }
 }
 
@@ -86,6 +108,8 @@ struct Clock {
     bits: u32,
     /// Mbit/s of the link that its ticks are of.
     speed: u32,
+    /// A stamp was waiting at the last look, and nobody has collected it since.
+    left: bool,
 }
 
 impl Clock {
@@ -96,7 +120,7 @@ impl Clock {
             Mac::X540 => (Some(SHIFT), VALUE_X540),
             Mac::X550 => (None, 0),
         };
-        let mut clock = Self { shift, bits, counted: 0, nanoseconds: 0, speed: 0 };
+        let mut clock = Self { shift, bits, counted: 0, nanoseconds: 0, speed: 0, left: false };
         registers.write(register::SYSTIML, 0);
         registers.write(register::SYSTIMH, 0);
         if mac == Mac::X550 {
@@ -131,12 +155,12 @@ impl Clock {
         let each = if fits == VALUE_82599 { EACH_TICK } else { 0 };
         registers.write(register::TIMINCA, each | value as u32);
         self.shift = Some(shift);
-        self.counted = count(registers);
+        self.counted = self.count(registers);
     }
 
     /// The time, in nanoseconds.
     fn read(&mut self, registers: &Registers) -> u64 {
-        let count = count(registers);
+        let count = self.count(registers);
         let passed = match self.shift {
             Some(shift) => {
                 let passed = count.wrapping_sub(self.counted) >> shift;
@@ -153,6 +177,16 @@ impl Clock {
         };
         self.nanoseconds = self.nanoseconds.wrapping_add(passed);
         self.nanoseconds
+    }
+
+    /// The counter. Reading the lower half keeps the upper (section 8.2.3.26.11); on the X550 both are kept when the
+    /// remainder below them is read, a register that the others don't have.
+    fn count(&self, registers: &Registers) -> u64 {
+        if self.shift.is_none() {
+            registers.read(register::SYSTIMR);
+        }
+        let low = registers.read(register::SYSTIML);
+        u64::from(registers.read(register::SYSTIMH)) << 32 | u64::from(low)
     }
 
     /// What the clock said when the counter was at `stamp`, not long before or after it was looked at.
@@ -174,9 +208,8 @@ impl Clock {
     }
 }
 
-/// The counter. Reading the remainder (X550) or the lower half keeps the rest (section 8.2.3.26.11).
-fn count(registers: &Registers) -> u64 {
-    registers.read(register::SYSTIMR);
-    let low = registers.read(register::SYSTIML);
-    u64::from(registers.read(register::SYSTIMH)) << 32 | u64::from(low)
+/// The stamp that waits, which makes room for the next (section 8.2.3.26.5).
+fn take_stamp(registers: &Registers) -> u64 {
+    let low = registers.read(register::RXSTMPL);
+    u64::from(registers.read(register::RXSTMPH)) << 32 | u64::from(low)
 }

@@ -198,12 +198,16 @@ impl Port for Control {
 
     fn add_filter(&mut self, filter: &Filter) -> Result<FilterId, ringway_port::Error> {
         self.alive()?;
-        Ok(self.steering.add(&self.information.name, &self.running.registers, filter)?)
+        let added = self.steering.add(&self.information.name, &self.running.registers, filter);
+        self.totals.filters(&self.running.registers);
+        Ok(added?)
     }
 
     fn remove_filter(&mut self, filter: FilterId) -> Result<(), ringway_port::Error> {
         self.alive()?;
-        Ok(self.steering.remove(&self.information.name, &self.running.registers, filter)?)
+        let removed = self.steering.remove(&self.information.name, &self.running.registers, filter);
+        self.totals.filters(&self.running.registers);
+        Ok(removed?)
     }
 
     fn add_vlan(&mut self, vlan: u16) -> Result<(), ringway_port::Error> {
@@ -313,9 +317,13 @@ impl Port for Control {
         if self.running.function.removal_requested() {
             return Err(ringway_port::Error::wanted_back(self.running.name()));
         }
-        // The clock's counter and those of 32 bits must be read before they wrap.
-        self.clock.read();
-        self.totals.update(&self.running.registers);
+        if self.offloads.contains(Offloads::TIMESTAMP) {
+            self.clock.free_stamp();
+        }
+        if self.totals.keep(&self.running.registers) {
+            // The clock's counter must be read before it wraps too, and none wraps sooner than those of bytes.
+            self.clock.read();
+        }
         // Whoever reset the device took the driver's mark away.
         if self.running.registers.read(register::CTRL_EXT) & register::CTRL_EXT_DRIVER_LOADED == 0 {
             return Err(ringway_port::Error::Failed {

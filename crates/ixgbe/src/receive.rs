@@ -146,15 +146,16 @@ impl ReceiveQueue {
         batch: &mut Batch,
         wanted: &Wanted,
     ) -> Result<(u32, u64), ringway_port::Error> {
-        let Self { state, next, failure, .. } = self;
+        let Self { state, next, capacity, failure, .. } = self;
         let State { ring, buffers } = &mut **state;
+        let capacity = *capacity;
         let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
         let mut bytes = 0u64;
         let taken = round.exchange_told(ring, *next, IDLE, |first, second| {
-            if second as u32 & WHOLE.mask != WHOLE.value {
+            let length = (second >> LENGTH_SHIFT) as u16;
+            if second as u32 & WHOLE.mask != WHOLE.value || u32::from(length) > capacity {
                 return None;
             }
-            let length = (second >> LENGTH_SHIFT) as u16;
             bytes = bytes.wrapping_add(length.into());
             Some(wanted.told(first, second, length.into()))
         });

@@ -126,6 +126,8 @@ pub(crate) const fn tqsm(word: u64) -> u64 {
 
 /// The time protocol's clock (8.2.3.26); SYSTIMR and TSAUXC's highest bit are the X550's.
 pub(crate) const TSYNCRXCTL: u64 = 0x05188;
+/// A stamp waits in the registers, and keeps their place until it is read.
+pub(crate) const TSYNCRXCTL_VALID: u32 = 1 << 0;
 /// Events of version 2, over Ethernet and UDP.
 pub(crate) const TSYNCRXCTL_EVENTS: u32 = 5 << 1;
 pub(crate) const TSYNCRXCTL_ENABLE: u32 = 1 << 4;

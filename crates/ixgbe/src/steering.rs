@@ -27,11 +27,13 @@ pub(crate) struct Steering {
     queues: u16,
     next: u32,
     placed: BTreeMap<FilterId, (Filter, u64)>,
+    /// An exact filter and its number, which the device may have or not: it didn't say in time.
+    doubtful: Option<(Fields, u16)>,
 }
 
 impl Steering {
     pub(crate) fn new(receive_queues: u16) -> Self {
-        Self { queues: receive_queues, next: 0, placed: BTreeMap::new() }
+        Self { queues: receive_queues, next: 0, placed: BTreeMap::new(), doubtful: None }
     }
 
     /// Places a filter.
@@ -65,6 +67,7 @@ impl Steering {
             }
             Matching::Exact(tuple) => {
                 let fields = Fields::of(tuple).map_err(refused)?;
+                self.clean(device, registers)?;
                 let place = self.free(FILTERS as usize, is_exact);
                 let place = place.ok_or_else(|| refused(full(FILTERS as usize, "exact")))?;
                 let mask = Mask::of(tuple);
@@ -81,7 +84,12 @@ impl Steering {
                     Target::Queue(queue) => Some(queue),
                     Target::Drop => None,
                 };
-                fields.place(device, registers, place as u16, queue)?;
+                if let Err(error) = fields.place(device, registers, place as u16, queue) {
+                    self.doubtful = Some((fields, place as u16));
+                    // At once if the device answers again, or else before the next one is placed.
+                    let _ = self.clean(device, registers);
+                    return Err(error);
+                }
                 place
             }
             _ => return Err(refused("the device knows EtherTypes, 5-tuples and exact fields".to_owned())),
@@ -116,6 +124,15 @@ impl Steering {
             _ => {}
         }
         self.placed.remove(&id);
+        Ok(())
+    }
+
+    /// Takes an exact filter away that may be there.
+    fn clean(&mut self, device: &str, registers: &Registers) -> Result<(), Error> {
+        if let Some((fields, number)) = self.doubtful {
+            fields.remove(device, registers, number)?;
+            self.doubtful = None;
+        }
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Wanted {
             vlan: (self.vlan && second & VLAN_STRIPPED != 0).then_some((second >> VLAN_SHIFT) as u16),
             hash: (self.hash && has_hash).then_some((first >> HASH_SHIFT) as u32),
             checksum: if self.checksum { self.checksum(first, second) } else { Checksum::Unknown },
-            timestamp: self.time.as_ref().filter(|_| second & STAMPED != 0).map(SharedClock::stamp),
+            timestamp: self.time.as_ref().filter(|_| second & STAMPED != 0).and_then(SharedClock::stamp),
         }
     }
 

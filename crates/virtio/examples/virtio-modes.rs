@@ -1,5 +1,5 @@
 //! Forwards between two virtio-net functions with chosen offloads, and looks at each packet: what the lab's table of
-//! modes runs. `virtio-modes FIRST SECOND [--offload NAME,…] [--queues N] [--vlan N] [--restart MILLISECONDS] --until FILE`
+//! modes runs. `virtio-modes FIRST SECOND [--offload NAME,…[/NAME,…]] [--queues N] [--vlan N] [--restart MILLISECONDS] --until FILE`
 //!
 //! It says `forwarding` when both ports are up, ends when the file is there, and prints what it has counted, a word and a
 //! number a line: packets without checksum, packets longer than a frame, hashes that aren't `ringway-flow`'s, packets on
@@ -30,7 +30,8 @@ fn main() -> ExitCode {
 #[derive(Default)]
 struct Arguments {
     ports: Vec<String>,
-    offloads: Offloads,
+    /// Of the first port and the second.
+    offloads: [Offloads; 2],
     queues: u16,
     vlan: Option<u16>,
     restart: Option<Duration>,
@@ -48,10 +49,8 @@ impl Arguments {
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
             match word.as_str() {
                 "--offload" => {
-                    for name in value.split(',').filter(|name| !name.is_empty()) {
-                        arguments.offloads |=
-                            Offloads::named(name).ok_or_else(|| format!("there is no offload {name}"))?;
-                    }
+                    let (first, second) = value.split_once('/').unwrap_or((&value, &value));
+                    arguments.offloads = [offloads(first)?, offloads(second)?];
                 }
                 "--queues" => arguments.queues = value.parse()?,
                 "--vlan" => arguments.vlan = Some(value.parse()?),
@@ -62,6 +61,14 @@ impl Arguments {
         }
         Ok(arguments)
     }
+}
+
+fn offloads(names: &str) -> Outcome<Offloads> {
+    let mut offloads = Offloads::NONE;
+    for name in names.split(',').filter(|name| !name.is_empty()) {
+        offloads |= Offloads::named(name).ok_or_else(|| format!("there is no offload {name}"))?;
+    }
+    Ok(offloads)
 }
 
 /// What was seen on one port.
@@ -89,7 +96,7 @@ impl Side {
         name: &str,
         pool: &Pool,
         function: ringway_pci::Function,
-        arguments: &Arguments,
+        (arguments, offloads): (&Arguments, Offloads),
     ) -> Outcome<Self> {
         let filters = if arguments.vlan.is_some() { Offloads::VLAN_FILTER } else { Offloads::NONE };
         let options = PortOptions {
@@ -97,7 +104,7 @@ impl Side {
             transmit_queues: arguments.queues,
             receive_ring: 256,
             transmit_ring: 256,
-            offloads: arguments.offloads | filters,
+            offloads: offloads | filters,
             ..PortOptions::default()
         };
         let mut port = ringway_virtio::open(function, pool, &options)?;
@@ -187,8 +194,11 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     let one = vfio::open(first.parse::<Address>()?)?;
     let other = vfio::open_in(one.address_space(), second.parse::<Address>()?)?;
     let pool = Pool::new(one.address_space(), PoolOptions { buffers: 8192, ..PoolOptions::default() })?;
-    let mut sides =
-        [Side::open("first", &pool, one, arguments)?, Side::open("second", &pool, other, arguments)?];
+    let [first, second] = arguments.offloads;
+    let mut sides = [
+        Side::open("first", &pool, one, (arguments, first))?,
+        Side::open("second", &pool, other, (arguments, second))?,
+    ];
     eprintln!("forwarding");
     let mut batch = Batch::new(&pool, 32);
     let (mut turns, mut last, mut looked) = (0usize, Instant::now(), Instant::now());

@@ -25,6 +25,7 @@ mod run;
 mod tcpdump;
 mod traffic;
 mod userland;
+mod vlan;
 mod wire;
 
 use std::path::PathBuf;

@@ -92,8 +92,9 @@ impl Wire {
             if Path::new(path).exists() {
                 fs::write(path, "1").with_context(|| format!("cannot write {path}"))?;
             }
-            let tap = open_tap(&end)?;
-            let further = (1..end.queues).map(|_| open_tap(&end)).collect::<Result<Vec<_>>>()?;
+            let tap = open_tap(INTERFACE, end.flags())?;
+            let further =
+                (1..end.queues).map(|_| open_tap(INTERFACE, end.flags())).collect::<Result<Vec<_>>>()?;
             let ip = |arguments: &[&str]| -> Result<()> {
                 tool::output_of(Command::new(busybox).arg("ip").args(arguments)).map(|_| ())
             };
@@ -164,8 +165,16 @@ impl Wire {
     }
 }
 
+impl End {
+    /// What the TAP has beside frames.
+    fn flags(&self) -> i32 {
+        (if self.offloads { libc::IFF_VNET_HDR } else { 0 })
+            | if self.queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 }
+    }
+}
+
 /// Opens a TAP interface in the calling thread's network namespace.
-fn open_tap(end: &End) -> Result<OwnedFd> {
+pub(super) fn open_tap(interface: &str, flags: i32) -> Result<OwnedFd> {
     let path = "/dev/net/tun";
     let file = File::options().read(true).write(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => anyhow!(
@@ -175,15 +184,9 @@ fn open_tap(end: &End) -> Result<OwnedFd> {
         io::ErrorKind::NotFound => anyhow!("{path} isn't there: `sudo modprobe tun`"),
         _ => anyhow!("cannot open {path}: {error}"),
     })?;
-    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
-    if end.offloads {
-        flags |= libc::IFF_VNET_HDR;
-    }
-    if end.queues > 1 {
-        flags |= libc::IFF_MULTI_QUEUE;
-    }
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | flags;
     let mut name = [0; libc::IFNAMSIZ];
-    for (slot, byte) in name.iter_mut().zip(INTERFACE.bytes()) {
+    for (slot, byte) in name.iter_mut().zip(interface.bytes()) {
         *slot = byte.cast_signed();
     }
     let mut request = libc::ifreq {

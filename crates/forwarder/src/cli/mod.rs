@@ -9,6 +9,7 @@ mod flows;
 mod forward;
 mod queues;
 mod run;
+mod steering;
 mod traffic;
 mod values;
 
@@ -22,6 +23,7 @@ pub use forward::{
 };
 pub use queues::QueueOptions;
 pub use run::RunOptions;
+pub use steering::{Key, SteeringOptions};
 pub use traffic::{GenerateOptions, PacketArguments, ReceiveOptions};
 pub use values::{Devices, Lengths, PerPort, RateArgument};
 

@@ -1,5 +1,6 @@
 //! The options on queues, threads, interrupts and offloads.
 
+use super::SteeringOptions;
 use super::values::{self, OffloadLists};
 use crate::engine::{Interrupts, Moderation};
 use clap::Args;
@@ -34,6 +35,9 @@ pub struct QueueOptions {
     /// Receive frames of these VLANs and untagged ones only: both devices filter (vlan-filter)
     #[arg(long, value_name = "ID[,ID]", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(0..=4095))]
     pub vlan: Vec<u16>,
+    /// Which packet goes to which queue.
+    #[command(flatten)]
+    pub steering: SteeringOptions,
 }
 
 impl Default for QueueOptions {
@@ -46,6 +50,7 @@ impl Default for QueueOptions {
             moderation: Moderation::Adaptive,
             offload: OffloadLists::default(),
             vlan: Vec::new(),
+            steering: SteeringOptions::default(),
         }
     }
 }

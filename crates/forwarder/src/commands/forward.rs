@@ -3,7 +3,7 @@
 use super::latency::Ends;
 use super::running::{self, Queues};
 use super::watcher::Watcher;
-use super::{needs, print_summary};
+use super::{needs, print_summary, steering};
 use crate::cli::{ForwardOptions, PerPort};
 use crate::engine::{
     Active, Direction, Event, Failure, Limits, Options, Reception, Rewrite, Session, Task, WhenFull, Workers,
@@ -64,6 +64,9 @@ pub fn run(options: &ForwardOptions) -> Result<ExitCode, Error> {
     let OpenPorts { mut opened, mut emulation, pool } = ports::open(&names, &open)?;
     for port in &mut opened {
         options.queues.vlan.iter().try_for_each(|&vlan| port.control.add_vlan(vlan))?;
+    }
+    for port in opened.iter_mut().take(PORTS) {
+        steering::steer(&mut *port.control, &options.queues.steering)?;
     }
     let offload_of =
         |index: usize| open.offloads.get(index).or(open.offloads.last()).copied().unwrap_or_default();

@@ -16,6 +16,7 @@ pub mod ports;
 pub mod receive;
 pub mod replay;
 mod running;
+mod steering;
 mod watcher;
 mod wire;
 

@@ -208,6 +208,10 @@ impl Task for Direction {
         self.batch.is_empty().then_some(&mut *self.receive)
     }
 
+    fn pending(&self) -> usize {
+        self.transmit.pending()
+    }
+
     fn counters(&self) -> &Arc<TaskCounters> {
         &self.counters
     }

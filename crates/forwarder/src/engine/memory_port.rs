@@ -31,6 +31,10 @@ pub(crate) struct Wire {
     pub(crate) promiscuous: AtomicBool,
     /// Whether the cable is out.
     pub(crate) unplugged: AtomicBool,
+    /// How often the link was asked for.
+    pub(crate) link_asked: AtomicUsize,
+    /// What a change of the link makes readable, if anything.
+    pub(crate) link_interrupt: Option<Arc<OwnedFd>>,
     /// Whether the next packet interrupts.
     pub(crate) armed: AtomicBool,
     /// The least time between interrupts that was set last, in microseconds.
@@ -53,7 +57,17 @@ struct Part {
 
 impl Wire {
     pub(crate) fn new(name: &str, log: &Arc<Mutex<Vec<String>>>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::polled(name, log))
+    }
+
+    /// One whose link interrupts.
+    pub(crate) fn interrupting(name: &str, log: &Arc<Mutex<Vec<String>>>) -> Arc<Self> {
+        let link_interrupt = Some(ringway_pci::event_counter().unwrap());
+        Arc::new(Self { link_interrupt, ..Self::polled(name, log) })
+    }
+
+    fn polled(name: &str, log: &Arc<Mutex<Vec<String>>>) -> Self {
+        Self {
             name: name.to_owned(),
             incoming: Mutex::default(),
             outgoing: Mutex::default(),
@@ -63,13 +77,23 @@ impl Wire {
             panics: AtomicBool::new(false),
             promiscuous: AtomicBool::new(false),
             unplugged: AtomicBool::new(false),
+            link_asked: AtomicUsize::new(0),
+            link_interrupt: None,
             armed: AtomicBool::new(false),
             moderation: AtomicUsize::new(usize::MAX),
             interrupt: ringway_pci::event_counter().unwrap(),
             log: Arc::clone(log),
             receive: ReceiveCounters::default(),
             transmit: TransmitCounters::default(),
-        })
+        }
+    }
+
+    /// Pulls the cable, or puts it in.
+    pub(crate) fn plug(&self, plugged: bool) {
+        self.unplugged.store(!plugged, Ordering::Relaxed);
+        if let Some(counter) = &self.link_interrupt {
+            rustix::io::write(counter, &1u64.to_ne_bytes()).unwrap();
+        }
     }
 
     pub(crate) fn offer(&self, packets: impl IntoIterator<Item = Vec<u8>>) {
@@ -124,6 +148,7 @@ impl Port for Part {
     }
 
     fn link(&mut self) -> Result<Link, Error> {
+        self.wire.link_asked.fetch_add(1, Ordering::Relaxed);
         if self.wire.unplugged.load(Ordering::Relaxed) {
             return Ok(Link::Down { reason: "no cable".to_owned() });
         }
@@ -147,6 +172,10 @@ impl Port for Part {
         self.wire.note(if on { "promiscuous" } else { "not promiscuous" });
         self.wire.promiscuous.store(on, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn link_interrupt(&self) -> Option<&Arc<OwnedFd>> {
+        self.wire.link_interrupt.as_ref()
     }
 
     fn set_moderation(&mut self, queue: u16, interval: Duration) -> Result<(), Error> {

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How often the ports are looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// A port whose link interrupts is asked for it without that once in so many looks.
+const LINK_CHECKS: u32 = 10;
 /// How long packets that are under way at the end may take to arrive.
 const SETTLING_LIMIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether they have.
@@ -32,6 +34,8 @@ pub struct Active {
     last: Statistics,
     /// The link, as it was when somebody was last told of it.
     link: Link,
+    /// How often the port was looked after since the device was asked for its link.
+    unasked: u32,
 }
 
 /// Which frames a port receives beside those for itself and for everyone.
@@ -81,7 +85,7 @@ impl Active {
 
     fn with(mut control: Box<dyn Port>, restore: Option<Reception>) -> Result<Self, Error> {
         let link = control.link()?;
-        Ok(Self { control, restore, last: Statistics::default(), link })
+        Ok(Self { control, restore, last: Statistics::default(), link, unasked: 0 })
     }
 
     /// What doesn't change while the port is open.
@@ -97,12 +101,29 @@ impl Active {
     /// Looks after the device. The link, if it is another than before.
     fn check(&mut self) -> Result<Option<&Link>, Error> {
         self.control.check()?;
+        if !self.asks_for_link() {
+            return Ok(None);
+        }
         let link = self.control.link()?;
         if link == self.link {
             return Ok(None);
         }
         self.link = link;
         Ok(Some(&self.link))
+    }
+
+    /// Whether it is time to ask for the link: where its changes interrupt, after one, and now and then for what doesn't
+    /// interrupt, such as a module that is put into its cage.
+    fn asks_for_link(&mut self) -> bool {
+        self.unasked = self.unasked.saturating_add(1);
+        let Some(counter) = self.control.link_interrupt() else { return true };
+        // Set back to zero; one that was not readable says so.
+        let interrupted = rustix::io::read(counter, &mut [0; 8]).is_ok();
+        if !interrupted && self.unasked < LINK_CHECKS {
+            return false;
+        }
+        self.unasked = 0;
+        true
     }
 
     /// The least time between two interrupts of each receive queue.

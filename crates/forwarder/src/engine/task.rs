@@ -27,6 +27,11 @@ pub trait Task: Send + Debug {
         None
     }
 
+    /// Packets that a device was given and has not said of that they are sent: rounds take their buffers back.
+    fn pending(&self) -> usize {
+        0
+    }
+
     /// What it counts.
     fn counters(&self) -> &Arc<TaskCounters>;
 }

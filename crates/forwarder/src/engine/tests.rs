@@ -438,3 +438,45 @@ fn interrupts_come_as_often_as_is_asked_for() {
     session.moderate(Moderation::Adaptive).unwrap();
     assert_eq!(bench.a.moderation.load(Ordering::Relaxed), 0);
 }
+
+#[test]
+fn a_link_that_interrupts_is_asked_for_after_an_interrupt_and_not_each_time() {
+    let mut bench = Bench::new();
+    bench.b = Wire::interrupting("b", &bench.log);
+    let (session, events) = bench.session(&sleeping(), Rewrite::default());
+    let mut notes = Notes::default();
+    let links = Arc::clone(&notes.links);
+    let asked = |wire: &Wire| wire.link_asked.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            bench.b.plug(false);
+            wait_for(|| links.lock().unwrap().len() == 1);
+            let (a, b) = (asked(&bench.a), asked(&bench.b));
+            // By then A was looked after thrice.
+            wait_for(|| asked(&bench.a) >= a + 3);
+            assert_eq!(asked(&bench.b), b, "B said nothing");
+            bench.b.plug(true);
+            wait_for(|| links.lock().unwrap().len() == 2);
+            events.send(Event::Signal(2)).unwrap();
+        });
+        session.run(FOREVER, &mut notes)
+    });
+    assert_eq!(*links.lock().unwrap(), ["b false", "b true"]);
+}
+
+#[test]
+fn a_worker_that_sleeps_still_takes_sent_buffers_back() {
+    let bench = Bench::new();
+    // The device takes packets, and has not sent them yet.
+    bench.b.room.store(64, Ordering::Relaxed);
+    let outcome = bench.run_until(&sleeping(), |bench| {
+        bench.a.offer(numbered(8, 0xa));
+        wait_for(|| bench.b.held.load(Ordering::Relaxed) == 8);
+        wait_for(|| bench.a.armed.load(Ordering::Relaxed) && bench.b.armed.load(Ordering::Relaxed));
+        bench.b.room.store(usize::MAX, Ordering::Relaxed);
+        // Nothing comes any more, and nothing interrupts.
+        wait_for(|| bench.b.held.load(Ordering::Relaxed) == 0);
+        true
+    });
+    assert_eq!((outcome.last.forwarded, outcome.last.ports[1].unsent), (8, 0));
+}

@@ -134,3 +134,92 @@ fn events_of_the_time_protocol_come_with_their_time_and_nothing_else_does() {
         port.close();
     }
 }
+
+/// A wire that doesn't wait: as many plain frames as the ring holds, and a message that finds no room.
+#[derive(Debug)]
+struct Overflowing(u32);
+
+impl ringway_model::wire::Wire for Overflowing {
+    fn receive(&mut self, place: &mut [u8]) -> Option<usize> {
+        let frame = match self.0 {
+            0..63 => crate::support::frame(1, 60),
+            63 => message(false, 0),
+            _ => return None,
+        };
+        self.0 += 1;
+        place[..60].copy_from_slice(&frame);
+        Some(60)
+    }
+    fn send(&mut self, _frame: &[u8]) {}
+    fn waits(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn the_stamp_of_a_lost_packet_does_not_keep_the_place_for_ever() {
+    use ringway_port::{Offloads, PortOptions};
+    for personality in [Personality::Fibre82599, Personality::X540, Personality::X550] {
+        let mut port = open(Setup {
+            model: Options { personality, ..Options::default() },
+            port: PortOptions { offloads: Offloads::TIMESTAMP, receive_ring: 64, ..PortOptions::default() },
+            ..Setup::default()
+        });
+        let mut batch = port.batch(64);
+        let mut stamped = |port: &mut Port| {
+            assert!(port.device.inject(&message(false, 0)));
+            assert_eq!(port.receive[0].receive(&mut batch).unwrap(), 1);
+            let stamped = batch.frame(0).unwrap().timestamp().is_some();
+            batch.clear();
+            stamped
+        };
+        assert!(stamped(&mut port));
+        // A stamp that is collected between two looks stays, however many there are.
+        for _ in 0..4 {
+            port.control.check().unwrap();
+            assert!(stamped(&mut port), "{personality:?}");
+        }
+        port.device.attach(Box::new(Overflowing(0)));
+        while port.device.step() > 0 {}
+        let mut rest = port.batch(64);
+        assert_eq!(port.receive[0].receive(&mut rest).unwrap(), 63);
+        assert!(rest.frames().all(|frame| frame.timestamp().is_none()));
+        drop(rest);
+        assert!(!stamped(&mut port), "the lost packet's stamp is in the way");
+        port.control.check().unwrap();
+        assert!(!stamped(&mut port), "one look can't tell a lost packet from one that is under way");
+        port.control.check().unwrap();
+        assert!(stamped(&mut port), "{personality:?}");
+        drop(batch);
+        port.close();
+    }
+}
+
+#[test]
+fn a_descriptor_that_speaks_of_a_stamp_which_is_not_there_gives_none() {
+    use ringway_port::{Offloads, PortOptions};
+    let port = PortOptions { offloads: Offloads::TIMESTAMP, ..PortOptions::default() };
+    let mut port = open(Setup { port, ..Setup::default() });
+    let mut batch = port.batch(1);
+    assert!(port.device.inject(&message(false, 0)));
+    // TSYNCRXCTL (section 8.2.3.26.1) without its valid bit.
+    port.watch.record().forced.insert(0x5188, 5 << 1 | 1 << 4);
+    assert_eq!(port.receive[0].receive(&mut batch).unwrap(), 1);
+    assert_eq!(batch.frame(0).unwrap().timestamp(), None);
+    drop(batch);
+    port.close();
+}
+
+/// SYSTIMR (X550 datasheet, 8.2.4.27): where the others have no register.
+#[test]
+fn the_clocks_remainder_is_read_where_there_is_one() {
+    for (personality, has) in
+        [(Personality::Fibre82599, false), (Personality::X540, false), (Personality::X550, true)]
+    {
+        let mut port = with(personality, LinkSpeed::TenGigabit);
+        port.control.set_clock(7).unwrap();
+        port.control.clock().unwrap();
+        assert_eq!(port.watch.record().read.contains(&0x8c58), has, "{personality:?}");
+        port.close();
+    }
+}

@@ -5,7 +5,7 @@
 
 use crate::support::{Port, Setup, frame, number, open};
 use ringway_dma::{DeviceView, Iova};
-use ringway_port::PortOptions;
+use ringway_port::{Offloads, PortOptions};
 
 const DONE: u64 = 1;
 const END: u64 = 2;
@@ -20,10 +20,11 @@ struct Liar {
 }
 
 fn liar(ring: u32, interrupts: bool) -> Liar {
-    let port = open(Setup {
-        port: PortOptions { receive_ring: ring, transmit_ring: ring, interrupts, ..PortOptions::default() },
-        ..Setup::default()
-    });
+    lying(PortOptions { receive_ring: ring, transmit_ring: ring, interrupts, ..PortOptions::default() })
+}
+
+fn lying(port: PortOptions) -> Liar {
+    let port = open(Setup { port, ..Setup::default() });
     let view = port.space.device_view().unwrap();
     let (receive, transmit) = (port.watch.base(0x1000), port.watch.base(0x6000));
     Liar { port, view, receive, transmit }
@@ -55,17 +56,25 @@ impl Liar {
 
 #[test]
 fn a_length_beyond_the_buffer_is_a_counted_drop() {
-    let mut liar = liar(64, false);
-    for (count, length) in [1793u64, 2048, 2049, 4096, 0x7fff, 0xffff].into_iter().enumerate() {
-        let slot = count as u64 * 2;
-        liar.say(slot, length << 32 | DONE | END);
-        liar.deliver(slot + 1, &frame(slot, 60));
-        assert_eq!(liar.port.take(), Some(frame(slot, 60)), "the next frame comes as if nothing had been");
-        assert_eq!(liar.errors(), count as u64 + 1, "{length}");
+    for offloads in [Offloads::NONE, Offloads::HASH] {
+        let mut liar = lying(PortOptions { receive_ring: 64, offloads, ..PortOptions::default() });
+        for (count, length) in [1793u64, 2048, 2049, 4096, 0x7fff, 0xffff].into_iter().enumerate() {
+            let slot = count as u64 * 2;
+            liar.say(slot, length << 32 | DONE | END);
+            liar.deliver(slot + 1, &frame(slot, 60));
+            assert_eq!(
+                liar.port.take(),
+                Some(frame(slot, 60)),
+                "the next frame comes as if nothing had been"
+            );
+            assert_eq!(liar.errors(), count as u64 + 1, "{length}");
+        }
+        liar.say(12, 1792 << 32 | DONE | END);
+        assert_eq!(liar.port.take().unwrap().len(), 1792, "the longest that is possible");
+        let received = liar.port.control.statistics().unwrap().received();
+        assert_eq!((received.packets, received.bytes), (7, 6 * 60 + 1792), "what was dropped has no bytes");
+        liar.end();
     }
-    liar.say(12, 1792 << 32 | DONE | END);
-    assert_eq!(liar.port.take().unwrap().len(), 1792, "the longest that is possible");
-    liar.end();
 }
 
 #[test]

@@ -281,3 +281,34 @@ fn a_flow_director_that_does_not_answer_is_an_error_that_names_it() {
     assert!(said.contains("flow director") && said.contains("10 ms"), "{said}");
     port.close();
 }
+
+/// FDIRCMD (section 8.2.3.21.13) stays busy: whether the device has carried the command out is not known.
+#[test]
+fn a_filter_whose_placing_was_not_confirmed_does_not_stay() {
+    const FDIRCMD: u64 = 0xee2c;
+    let flow = |index| flow(false, 17, index);
+    let exact = |index| to_queue(Matching::Exact(tuple(&flow(index))), 3);
+    let mut port = open(setup(Personality::Fibre82599, 4));
+    let plain = queue_of(&mut port, &flow(1).frame(&[]));
+    assert_ne!(plain, Some(3), "the hash doesn't choose it by itself");
+    // It is busy with adding only: the filter is taken away again at once.
+    port.watch.record().stuck = Some((FDIRCMD, |last| last & 3 == 1, 1));
+    assert!(refusal(&mut port, &exact(1)).contains("flow director"));
+    assert_eq!(queue_of(&mut port, &flow(1).frame(&[])), plain);
+    // It is busy with everything: the filter is there, and goes before the next one comes.
+    port.watch.record().stuck = Some((FDIRCMD, |_| true, 1));
+    assert!(refusal(&mut port, &exact(1)).contains("flow director"));
+    assert_eq!(queue_of(&mut port, &flow(1).frame(&[])), Some(3), "the model has carried it out");
+    assert!(refusal(&mut port, &exact(2)).contains("flow director"), "nothing is placed beside it");
+    port.control.add_filter(&to_queue(Matching::EtherType(0x88b5), 2)).unwrap();
+    port.watch.record().stuck = None;
+    // Other fields than before: were the first one still there, these could not be compared.
+    let other = FiveTuple { source: None, ..tuple(&flow(2)) };
+    let id = port.control.add_filter(&to_queue(Matching::Exact(other), 2)).unwrap();
+    assert_eq!(queue_of(&mut port, &flow(1).frame(&[])), plain);
+    assert_eq!(queue_of(&mut port, &flow(2).frame(&[])), Some(2));
+    port.control.remove_filter(id).unwrap();
+    port.control.add_filter(&exact(1)).unwrap();
+    assert_eq!(queue_of(&mut port, &flow(1).frame(&[])), Some(3));
+    port.close();
+}

@@ -10,7 +10,7 @@ use ringway_port::{MacAddress, Opened, PortOptions, ReceiveQueue, TransmitQueue}
 use ringway_traffic::end::{End, EndOptions, Monitor};
 use ringway_traffic::frame::Shape;
 use ringway_traffic::generator::Plan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -153,12 +153,19 @@ pub enum Event {
     Reset,
 }
 
+/// A register, when it is stuck, and at which value.
+pub type Stuck = (u64, fn(u32) -> bool, u32);
+
 #[derive(Debug, Default)]
 pub struct Record {
     pub events: Vec<Event>,
     pub answer: Answer,
     /// Registers that read as something else, whatever is written.
     pub forced: BTreeMap<u64, u32>,
+    /// Registers that were read.
+    pub read: BTreeSet<u64>,
+    /// A register that reads as the value for as long as what was written to it last passes the test.
+    pub stuck: Option<Stuck>,
     /// Accesses to registers so far, and from which one on they get the other answer.
     pub accesses: u64,
     pub turn: Option<(u64, Answer)>,
@@ -206,6 +213,22 @@ impl Watch {
     /// What is in a pair of registers: where a ring is.
     pub fn base(&self, low: u64) -> u64 {
         u64::from(self.read(low + 4)) << 32 | u64::from(self.read(low))
+    }
+
+    /// What a register reads as, whatever the model says.
+    fn lie(&self, register: u64) -> Option<u32> {
+        let mut record = self.record();
+        record.read.insert(register);
+        if let Some((stuck, test, value)) = record.stuck
+            && stuck == register
+        {
+            let last = record.events.iter().rev().find_map(|event| match event {
+                Event::Write { register: written, value } if *written == register => Some(*value),
+                _ => None,
+            });
+            return last.filter(|last| test(*last)).map(|_| value);
+        }
+        record.forced.get(&register).copied()
     }
 
     fn access(&self) -> Answer {
@@ -295,7 +318,7 @@ impl Registers for WatchedRegisters {
     }
     fn read32(&self, offset: u64) -> u32 {
         let answer = self.watch.access();
-        if let Some(&value) = self.watch.record().forced.get(&offset) {
+        if let Some(value) = self.watch.lie(offset) {
             return value;
         }
         match answer {

@@ -245,6 +245,11 @@ impl Core {
             if patient && !(queue.enabled && needed >= queue.size) {
                 return Delivery::NoRoom;
             }
+            // 7.9: the stamp is taken as the frame comes in, whatever becomes of it.
+            if self.is_of_time(frame, &headers) {
+                self.clock.stamp();
+            }
+            let Some(queue) = self.receive.get(number) else { return Delivery::Dropped };
             // Without DROP_EN the frame would wait in the packet buffer, which then overflows (7.1.3, 8.2.3.23.4).
             if queue.enabled && queue.drop {
                 self.table.count_receive_queue_drop(number);

@@ -6,12 +6,13 @@
 //!
 //! `take_fours` and `take_ones` do what nearly every packet needs. Buffers that come back in another order it leaves to `take_plain`, and what
 //! that doesn't know to `take_any`: packets in several buffers, lengths that are no packet's, an exhausted pool, a device
-//! that lies. Slots are offered in the order in which they came back: a device that keeps the order finds them in order again.
+//! that lies. Slots are offered in the order in which they came back; a ring that was in another order once is brought back into
+//! its own (`ring/restoring.rs`).
 
 use super::header;
 use super::received::Meaning;
 use super::transmit::may_restart;
-use crate::ring::{Areas, SplitRing, flag, word};
+use crate::ring::{Areas, Restoring, SplitRing, flag, word};
 use crate::transport::Transport;
 use crate::{Error, Features};
 use ringway_dma::{Kept, Park, Quiesced};
@@ -44,6 +45,8 @@ struct State {
     full: u32,
     /// Slots without a buffer, in the order in which they came back.
     empty: VecDeque<u16>,
+    /// Slots with a buffer that wait for their turn.
+    restoring: Restoring,
     /// The longest packet that is in one buffer for certain.
     longest: u32,
     /// The length of the header before each packet.
@@ -85,7 +88,8 @@ impl ReceiveQueue {
         let full = if has(Features::MERGEABLE_BUFFERS) { buffers.writable() } else { u32::MAX };
         let longest = full.min(buffers.writable().wrapping_add(1)).wrapping_sub(header).wrapping_sub(1);
         let empty = VecDeque::with_capacity(start.size.into());
-        let state = State { buffers, ring, full, longest, empty, header };
+        let restoring = Restoring::new(start.size);
+        let state = State { buffers, ring, full, longest, empty, restoring, header };
         let mut queue = Self {
             state: Kept::new(state, Arc::<dyn Transport>::clone(transport)),
             transport: Arc::clone(transport),
@@ -181,7 +185,7 @@ impl State {
     /// Takes packets that are in one buffer, in any order, up to the first entry that is anything else.
     #[inline(always)]
     fn take_plain(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
-        let Self { buffers, ring, full, header, .. } = self;
+        let Self { buffers, ring, full, restoring, header, .. } = self;
         let (mask, full, header) = (ring.mask(), *full, *header);
         let mut round = buffers.receive(batch)?;
         let (mut done, mut bytes, mut offer) = (0u16, 0u64, ring.next_offer());
@@ -195,6 +199,7 @@ impl State {
             if round.exchange(id, &ring.descriptors().at(id).address, length).is_err() {
                 break;
             }
+            restoring.note(ring, done, id);
             ring.offer_at(offer, id as u16);
             offer = offer.wrapping_add(1);
             done = done.wrapping_add(1);
@@ -210,12 +215,13 @@ impl State {
     #[cold]
     #[inline(never)]
     fn take_any(&mut self, batch: &mut Batch, ready: u16) -> (Taken, Result<(), &'static str>) {
-        let Self { buffers, ring, full, empty, header, .. } = self;
+        let Self { buffers, ring, full, empty, restoring, header, .. } = self;
         let Ok(mut round) = buffers.receive(batch) else { return (Taken::default(), Ok(())) };
+        let mut slots = Slots { empty, restoring };
         let mut taken = Taken::default();
         let mut outcome = Ok(());
         while taken.entries < ready && round.has_room() {
-            match take_one(ring, &mut round, (*full, *header), empty, (taken.entries, ready)) {
+            match take_one(ring, &mut round, (*full, *header), &mut slots, (taken.entries, ready)) {
                 Ok(Some((entries, bytes))) => {
                     taken.entries = taken.entries.wrapping_add(entries);
                     taken.bytes = taken.bytes.wrapping_add(bytes);
@@ -230,10 +236,44 @@ impl State {
                 }
             }
         }
-        refill(ring, &mut round, empty);
+        slots.refill(ring, &mut round);
         drop(round);
         ring.consume(taken.entries);
         (taken, outcome)
+    }
+}
+
+/// The slots that are not with the device.
+#[derive(Debug)]
+struct Slots<'a> {
+    empty: &'a mut VecDeque<u16>,
+    restoring: &'a mut Restoring,
+}
+
+impl Slots<'_> {
+    /// A slot's buffer was taken: it gets a free one when it is its turn, at once if there are enough.
+    fn replace(&mut self, ring: &mut SplitRing, round: &mut Receiving<'_>, id: u32) {
+        self.empty.push_back(id as u16);
+        self.refill(ring, round);
+    }
+
+    /// Lends free buffers to empty slots, and offers these.
+    fn refill(&mut self, ring: &mut SplitRing, round: &mut Receiving<'_>) {
+        while let Some(&slot) = self.empty.front()
+            && round.give(slot.into(), &ring.descriptors().at(slot.into()).address)
+        {
+            self.restoring.offer(ring, slot);
+            self.empty.pop_front();
+        }
+        if !self.restoring.holds() {
+            return;
+        }
+        if self.empty.is_empty() {
+            self.restoring.go_on(ring);
+        } else {
+            // The device has few enough.
+            self.restoring.give_up(ring);
+        }
     }
 }
 
@@ -242,20 +282,21 @@ fn take_one(
     ring: &mut SplitRing,
     round: &mut Receiving<'_>,
     (full, header): (u32, u32),
-    empty: &mut VecDeque<u16>,
+    slots: &mut Slots<'_>,
     (at, ready): (u16, u16),
 ) -> Result<Option<(u16, u64)>, &'static str> {
     let (id, written) = ring.completed(at);
+    slots.restoring.note(ring, at, id);
     let length = written.wrapping_sub(header);
     if id > ring.mask() {
         return Err("it named a descriptor that the ring doesn't have (virtio 1.2, section 2.7.8)");
     }
     match round.take(id, length) {
-        Ok(()) => replace(ring, round, empty, id),
+        Ok(()) => slots.replace(ring, round, id),
         Err(Refused::TooLong) => {
             // The buffer stays with its slot, which is offered again.
             round.relend(id, &ring.descriptors().at(id).address);
-            ring.offer(id as u16);
+            slots.restoring.offer(ring, id as u16);
             return Ok(None);
         }
         Err(_) => return Err("it gave a buffer back that it didn't have (virtio 1.2, section 2.7.8)"),
@@ -264,7 +305,7 @@ fn take_one(
         return Ok(Some((1, length.into())));
     }
     let buffers = header::num_buffers(round.last_prefix());
-    let more = merge(ring, round, empty, (at, ready), buffers).inspect_err(|_| round.drop_last())?;
+    let more = merge(ring, round, slots, (at, ready), buffers).inspect_err(|_| round.drop_last())?;
     Ok(Some((buffers, more.wrapping_add(length.into()))))
 }
 
@@ -272,7 +313,7 @@ fn take_one(
 fn merge(
     ring: &mut SplitRing,
     round: &mut Receiving<'_>,
-    empty: &mut VecDeque<u16>,
+    slots: &mut Slots<'_>,
     (at, ready): (u16, u16),
     buffers: u16,
 ) -> Result<u64, &'static str> {
@@ -288,26 +329,11 @@ fn merge(
         if id > ring.mask() || written == 0 || round.take_segment(id, written).is_err() {
             return Err("it gave a wrong buffer as part of a packet (virtio 1.2, section 5.1.6.4.1)");
         }
-        replace(ring, round, empty, id);
+        slots.restoring.note(ring, at.wrapping_add(n), id);
+        slots.replace(ring, round, id);
         bytes = bytes.wrapping_add(written.into());
     }
     Ok(bytes)
-}
-
-/// A slot's buffer was taken: it gets a free one when it is its turn, at once if there are enough.
-fn replace(ring: &mut SplitRing, round: &mut Receiving<'_>, empty: &mut VecDeque<u16>, id: u32) {
-    empty.push_back(id as u16);
-    refill(ring, round, empty);
-}
-
-/// Lends free buffers to empty slots, and offers these.
-fn refill(ring: &mut SplitRing, round: &mut Receiving<'_>, empty: &mut VecDeque<u16>) {
-    while let Some(&slot) = empty.front()
-        && round.give(slot.into(), &ring.descriptors().at(slot.into()).address)
-    {
-        ring.offer(slot);
-        empty.pop_front();
-    }
 }
 
 impl ReceiveQueue {
@@ -333,6 +359,7 @@ impl ReceiveQueue {
             }
             let more = match turn {
                 1 => Ok(state.take_fours(batch, left)),
+                3 if state.restoring.is_on(&state.ring) => break,
                 3 => state.take_plain(batch, left),
                 _ => state.take_ones(batch, left),
             };
@@ -388,6 +415,9 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
             return Err(self.failure.set("its used index jumped (virtio 1.2, section 2.7.8)"));
         };
         if ready == 0 && state.empty.is_empty() {
+            if state.restoring.holds() && state.restoring.idle(&mut state.ring) {
+                state.ring.publish();
+            }
             return Ok(0);
         }
         let before = batch.len();
@@ -409,8 +439,13 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
 
     fn enable_interrupt(&mut self) -> bool {
         // Without a single buffer in the ring no packet can come: only another round can change that.
-        let dry = self.state.empty.len() as u32 > self.state.ring.mask();
-        self.state.ring.listen() && !dry
+        let State { ring, empty, restoring, .. } = &mut *self.state;
+        if restoring.holds() {
+            restoring.give_up(ring);
+            ring.publish();
+        }
+        let dry = empty.len() as u32 > ring.mask();
+        ring.listen() && !dry
     }
 
     fn disable_interrupt(&mut self) {
@@ -420,8 +455,9 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn restart(&mut self) -> Result<(), ringway_port::Error> {
         may_restart(&*self.transport, self.features)?;
         let _ = self.failure.set("it was not started anew");
-        let State { ring, empty, .. } = &mut *self.state;
+        let State { ring, empty, restoring, .. } = &mut *self.state;
         ring.restart(&*self.transport)?;
+        restoring.forget();
         // Buffers stay in their slots: the device gets the same ones again.
         for slot in (0..=ring.mask()).map(|slot| slot as u16).filter(|slot| !empty.contains(slot)) {
             ring.offer(slot);

@@ -267,6 +267,10 @@ impl State {
             left = left.wrapping_sub(packets);
             taken = taken.wrapping_add(buffers);
         }
+        if self.in_flight == 0 {
+            // After chains of several descriptors the places were others than the descriptors.
+            self.next = self.ring.next_offer().into();
+        }
         Ok(taken as usize)
     }
 

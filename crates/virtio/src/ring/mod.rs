@@ -11,10 +11,12 @@
 //! is moved on before the device comes near it; so the line that the device reads is seldom written.
 
 mod areas;
+mod restoring;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use areas::Areas;
+pub(crate) use restoring::Restoring;
 
 use crate::Error;
 use crate::transport::Transport;
@@ -62,6 +64,8 @@ pub(crate) struct SplitRing {
     far_from: u16,
     /// The available ring holds its own indices.
     ordered: bool,
+    /// Entries in a row, up to the last one, that hold their own index.
+    own: u32,
     event_index: bool,
     /// The program wants interrupts.
     listening: bool,
@@ -95,6 +99,7 @@ impl SplitRing {
             last_used: 0,
             far_from: 0,
             ordered: true,
+            own: 0,
             event_index,
             listening: false,
         };
@@ -125,7 +130,7 @@ impl SplitRing {
 
     /// Fills the available ring with its own indices: chains that are offered in this order need no entry written.
     fn number(&mut self) {
-        self.ordered = true;
+        (self.ordered, self.own) = (true, self.mask().wrapping_add(1));
         for index in 0..=self.mask() {
             self.rings.available.at(index).store(index as u16, Ordering::Relaxed);
         }
@@ -201,6 +206,18 @@ impl SplitRing {
         self.rings.used.at(self.last_used.wrapping_add(n).into()).first.load(Ordering::Relaxed)
     }
 
+    /// The chain that was offered in the place of the n-th that came back.
+    #[inline(always)]
+    pub(crate) fn offered_as(&self, n: u16) -> u32 {
+        self.rings.available.at(self.last_used.wrapping_add(n).into()).load(Ordering::Relaxed).into()
+    }
+
+    /// The available ring holds its own indices: chains need not be looked at one by one.
+    #[inline(always)]
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.ordered
+    }
+
     /// Marks `count` chains as read.
     #[inline(always)]
     pub(crate) fn consume(&mut self, count: u16) {
@@ -225,14 +242,18 @@ impl SplitRing {
     /// Everything before `next` was offered, in any order. Seen by the device after [`publish`](Self::publish).
     #[inline(always)]
     pub(crate) fn offered(&mut self, next: u16) {
-        self.ordered = self.ordered && next == self.next_available;
+        if next != self.next_available {
+            (self.ordered, self.own) = (false, 0);
+        }
         self.next_available = next;
     }
 
-    /// Makes one chain available.
+    /// Makes one chain available. When the whole ring was offered in its own order, it is ordered again.
     #[inline]
     pub(crate) fn offer(&mut self, head: u16) {
-        self.ordered = self.ordered && u32::from(self.next_available) & self.mask() == u32::from(head);
+        let is_own = u32::from(self.next_available) & self.mask() == u32::from(head);
+        self.own = if is_own { self.own.saturating_add(1) } else { 0 };
+        self.ordered = self.own > self.mask();
         self.offer_at(self.next_available, head);
         self.next_available = self.next_available.wrapping_add(1);
     }

@@ -212,7 +212,7 @@ mod tests {
     };
     use ringway_dma::BufferSize;
     use ringway_model::ixgbe::Personality;
-    use ringway_port::{Opened, PortOptions};
+    use ringway_port::{Offloads, Opened, PortOptions};
     use std::sync::mpsc::{Sender, channel};
     use std::time::{Duration, Instant};
 
@@ -282,10 +282,14 @@ mod tests {
         assert!(align_of::<crate::engine::TaskCounters>() >= LINES);
         assert!(align_of::<ringway_port::ReceiveCounters>() >= LINES);
         assert!(align_of::<ringway_port::TransmitCounters>() >= LINES);
-        for kind in [Kind::Ixgbe(Personality::Fibre82599), Kind::VirtioNet] {
+        let all = Offloads::HASH | Offloads::RECEIVE_CHECKSUM | Offloads::TCP_UDP_CHECKSUM;
+        for (kind, offloads) in [Kind::Ixgbe(Personality::Fibre82599), Kind::VirtioNet]
+            .into_iter()
+            .flat_map(|kind| [(kind, Offloads::NONE), (kind, all)])
+        {
             let options = OpenOptions {
                 port: PortOptions { receive_queues: 2, transmit_queues: 2, ..PortOptions::default() },
-                offloads: Vec::new(),
+                offloads: vec![offloads],
                 buffers: 4096,
                 buffer_size: BufferSize::default(),
                 emulation: EmulationOptions { kinds: vec![kind], ..EmulationOptions::default() },
@@ -295,6 +299,10 @@ mod tests {
                 assert_eq!((port.receive.len(), port.transmit.len()), (2, 2));
                 assert!(port.receive.iter().all(|queue| align_of_val(&**queue) >= LINES), "{kind:?}");
                 assert!(port.transmit.iter().all(|queue| align_of_val(&**queue) >= LINES), "{kind:?}");
+                // So each is at lines of its own, which it fills to the end: queues are whole lines long.
+                let whole = |bytes: usize| bytes.is_multiple_of(LINES) && bytes > 0;
+                assert!(port.receive.iter().all(|queue| whole(size_of_val(&**queue))), "{kind:?}");
+                assert!(port.transmit.iter().all(|queue| whole(size_of_val(&**queue))), "{kind:?}");
             }
         }
     }
