@@ -1,7 +1,8 @@
 //! Four descriptors at a time: their words in two vectors of 128 bits, without a way through the general registers.
 //!
 //! What is here does to each word what its own atomic does: an aligned access of eight bytes, which the processor makes at
-//! once (Intel's manual, volume 3A, section 9.1.1; AMD's, volume 2, section 7.3.2). The language has no vectors of atomics,
+//! once (Intel's manual, volume 3A, section 9.1.1; AMD's, volume 2, section 7.3.2). A pair is two aligned words of 32 bits,
+//! which are read together or one after the other. The language has no vectors of atomics,
 //! so these few instructions are written out. Loads and stores of x86-64 have acquire and release order; the compiler moves
 //! no other access across them. Elsewhere, and under Miri, each word goes by its atomic.
 

@@ -16,7 +16,7 @@ const TRANSMIT_QUEUES: u16 = 64;
 const INTERRUPTING_QUEUES: u16 = 63;
 /// The rings that the driver makes: the device takes multiples of 8 up to 8192 (section 7.1.9); of these the powers of
 /// two that hold a few reports.
-const RING_SIZES: RangeInclusive<u32> = 64..=4096;
+pub(crate) const RING_SIZES: RangeInclusive<u32> = 64..=4096;
 /// The shortest that a longest frame may be.
 const ORDINARY_FRAME: u32 = 1514;
 /// What a MAC of the family takes (section 8.2.3.22.13), with FCS.

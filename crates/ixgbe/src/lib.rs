@@ -29,6 +29,7 @@ mod pause;
 mod port;
 mod receive;
 mod registers;
+mod reports;
 mod reset;
 mod running;
 mod scaling;

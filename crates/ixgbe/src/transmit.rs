@@ -2,11 +2,13 @@
 //!
 //! One advanced data descriptor (7.2.3.2.4) a buffer. The device is asked to report (RS) at every 32nd descriptor and
 //! at the end of each batch, so a report is one cache line for up to 32 packets, and nothing waits for a packet to
-//! come. Taking back tests one descriptor and copies the numbers up to it, 32 at a time while there is room.
+//! come. Taking back tests one descriptor for each 32 and copies the numbers up to the last that is done, 32 at a time while
+//! there is room.
 
 use crate::Error;
 use crate::capabilities::{FCS, LARGEST_FRAME};
 use crate::offload::{Contexts, Request};
+use crate::reports::Reports;
 use crate::running::Running;
 use ringway_dma::{Descriptor, Keeper, Kept, Park, Quiesced, Ring};
 use ringway_packet::{Batch, MAXIMUM_BATCH, Plain, Pool, Sending, TransmitBuffers};
@@ -17,13 +19,13 @@ use std::sync::atomic::Ordering;
 
 /// The second word of an advanced data descriptor (section 7.2.3.2.4).
 const TYPE_DATA: u64 = 3 << 20;
-const END_OF_PACKET: u64 = 1 << 24;
+pub(crate) const END_OF_PACKET: u64 = 1 << 24;
 const INSERT_FCS: u64 = 1 << 25;
-const REPORT_STATUS: u64 = 1 << 27;
+pub(crate) const REPORT_STATUS: u64 = 1 << 27;
 const EXTENDED: u64 = 1 << 29;
 const PAYLOAD_LENGTH_SHIFT: u32 = 46;
 /// Written by the device into the status field.
-const DONE: u64 = 1 << 32;
+pub(crate) const DONE: u64 = 1 << 32;
 
 const DATA: u64 = TYPE_DATA | INSERT_FCS | EXTENDED;
 
@@ -31,8 +33,6 @@ const DATA: u64 = TYPE_DATA | INSERT_FCS | EXTENDED;
 const PLAIN: Plain =
     Plain { flags: DATA | END_OF_PACKET, again: PAYLOAD_LENGTH_SHIFT, shortest: MINIMUM_LENGTH };
 
-/// Descriptors between two reports, a power of two.
-const REPORT_INTERVAL: u32 = 32;
 /// Buffers that go back to the pool at once, a power of two.
 const MAGAZINE: u32 = ringway_packet::MAGAZINE as u32;
 /// Descriptors in flight from which on buffers are taken back, if all goes well.
@@ -118,25 +118,7 @@ impl TransmitQueue {
     #[inline(never)]
     fn take_back(&mut self, all: bool) -> usize {
         let State { ring, buffers } = &mut *self.state;
-        let reported = |end: u32| ring.at(end.wrapping_sub(1)).word.load(Ordering::Acquire) & DONE != 0;
-        // The last report of each 32 descriptors. There are some without: a packet may end further on.
-        let mut block = self.done;
-        while block.wrapping_sub(self.done) < self.next.wrapping_sub(self.done) {
-            let end = self.reports.in_block(block);
-            let span = end.wrapping_sub(self.done);
-            if span.wrapping_sub(1) < self.next.wrapping_sub(self.done) {
-                if !reported(end) {
-                    // An earlier one of these will do, where each buffer counts.
-                    let mut earlier = (1..span).rev().map(|n| self.done.wrapping_add(n));
-                    if all && let Some(end) = earlier.find(|&end| reported(end)) {
-                        self.done = end;
-                    }
-                    break;
-                }
-                self.done = end;
-            }
-            block = (block | (REPORT_INTERVAL - 1)).wrapping_add(1);
-        }
+        self.done = self.reports.done(ring, self.done, self.next, all);
         let end = if all { self.done } else { self.done & !(MAGAZINE - 1) };
         let count = end.wrapping_sub(self.clean);
         // Rounded down it may lie behind what was taken back before.
@@ -356,54 +338,4 @@ fn unusual(
         }
     }
     Unusual::Packet { descriptors, bytes: total as u64 }
-}
-
-/// Blocks of 32 descriptors in the largest ring (section 8.2.3.9.7: 32 KiB at most in steps of 128 bytes; powers of two
-/// here), a power of two.
-const BLOCKS: usize = 128;
-
-/// Where reports were asked for: for each 32 descriptors, the last one of them that reports. Positions are one behind it.
-#[derive(Debug)]
-struct Reports([u32; BLOCKS]);
-
-impl Reports {
-    /// At first every place names the one before the ring's first.
-    fn new() -> Self {
-        Self([0; BLOCKS])
-    }
-
-    /// The last report that was asked for in the 32 descriptors that `position` is in, now or some laps ago.
-    #[inline(always)]
-    fn in_block(&self, position: u32) -> u32 {
-        self.0[(position / REPORT_INTERVAL) as usize % BLOCKS]
-    }
-
-    /// Asks for reports on the descriptors from `start` up to `end`, which the device doesn't know of yet: at the end, and
-    /// wherever 32 descriptors end. Only the last descriptor of a packet may report (section 7.2.3.2.4).
-    #[inline(always)]
-    fn ask(&mut self, ring: &Ring<Descriptor>, start: u32, end: u32) {
-        if (start ^ end.wrapping_sub(1)) / REPORT_INTERVAL != 0 {
-            self.ask_between(ring, start, end);
-        }
-        self.ask_one(ring, end);
-    }
-
-    #[inline(never)]
-    fn ask_between(&mut self, ring: &Ring<Descriptor>, start: u32, end: u32) {
-        let mut boundary = (start | (REPORT_INTERVAL - 1)).wrapping_add(1);
-        while boundary.wrapping_sub(start) < end.wrapping_sub(start) {
-            if ring.at(boundary.wrapping_sub(1)).word.load(Ordering::Relaxed) & END_OF_PACKET != 0 {
-                self.ask_one(ring, boundary);
-            }
-            boundary = boundary.wrapping_add(REPORT_INTERVAL);
-        }
-    }
-
-    #[inline(always)]
-    fn ask_one(&mut self, ring: &Ring<Descriptor>, end: u32) {
-        let last = end.wrapping_sub(1);
-        let word = &ring.at(last).word;
-        word.store(word.load(Ordering::Relaxed) | REPORT_STATUS, Ordering::Relaxed);
-        self.0[(last / REPORT_INTERVAL) as usize % BLOCKS] = end;
-    }
 }

@@ -1,7 +1,8 @@
 //! Four slots at a time: what `exchange_run` and `lend_run` do one by one, in vectors of 128 bits.
 //!
-//! A packet costs 15 instructions this way, and 26 to 32 one by one. x86-64 always has these vectors (SSE2); elsewhere there are no
-//! fours, and everything goes one by one. Both ways read and write descriptors with the same atomic words.
+//! A packet costs about a dozen instructions this way, and 26 to 32 one by one. x86-64 always has these vectors (SSE2); elsewhere,
+//! and under Miri, there are no fours, and everything goes one by one. Both ways do to a descriptor's words what their atomics
+//! do (`ringway_dma::Four`).
 //!
 //! Only arithmetic is here. Which slots, packets and buffers are meant, and that they are there, is the callers'
 //! business; what doesn't fit the common case is left to them as a whole four.

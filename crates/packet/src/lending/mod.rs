@@ -7,7 +7,8 @@
 //!
 //! A round that is dropped brings the books up to date: until then packets are in neither batch nor stock, so a round
 //! that is forgotten loses buffers and doubles none. On an emulated space the marks of what is lent are set then too,
-//! in bulk: a driver tells the device of new descriptors only after the round, or a device that is quick faults.
+//! in bulk: a driver tells the device of new descriptors only after the round, or a device that is quick faults. The fours
+//! (`exchange_fours`, `lend_fours` and those for virtio's rings) are a whole round each.
 //!
 //! What is not enforced: that the address word is the one of the slot, that it is of a ring of the same device, and
 //! that the device is done with a slot that is taken. A driver that errs there makes a device write into buffers that

@@ -1,7 +1,7 @@
 //! Runs for rings beside which the device names the slots that it has used, in a ring of its own, with a prefix before each
 //! packet: virtio's split ring. What `exchange_run` and `lend_run` are for rings that stand alone.
 //!
-//! Nothing here calls back into the driver, so the books need to be right only at the end of a run.
+//! What calls back into the driver does so when the books are right: they need to be only at the end of a run.
 
 use super::NONE;
 use super::fours::{Bytes, Plain};
@@ -79,7 +79,8 @@ impl Receiving<'_> {
 impl ReceiveBuffers {
     /// [`exchange_named`](Receiving::exchange_named) four slots at a time and without a round. Ends where a run does, and
     /// before a four that isn't wholly of such packets: what is left goes one by one. Nothing is exchanged when the batch is
-    /// of another pool or a slot is empty. Tells `note` how many were exchanged, and their bytes, and says how many.
+    /// of another pool or a slot is empty. Tells `note` how many were exchanged, and
+    /// their bytes, unless there are none, and says how many. The device may be told when this has returned, not in `note`.
     #[inline(always)]
     pub fn exchange_named_fours(
         &mut self,
@@ -167,7 +168,7 @@ impl Sending<'_> {
         let (base, shift, tag) = (self.base.wrapping_sub(PREFIX as u64), self.shift, self.tag);
         let place = self.pool.buffers.base().as_ptr().wrapping_sub(PREFIX);
         let inside = (1u64 << (shift & 31)).wrapping_sub(1);
-        let span = u64::from(longest.min(0xffff).wrapping_sub(shortest));
+        let Some(span) = longest.min(0xffff).checked_sub(shortest).map(u64::from) else { return (0, 0) };
         let (mut done, mut bytes) = (0usize, 0u64);
         while done != count {
             // SAFETY: `done` is below what is left of each: descriptors, records (at least as many as the ring has) and
@@ -206,7 +207,8 @@ impl Sending<'_> {
 impl TransmitBuffers {
     /// [`lend_prefixed`](Sending::lend_prefixed) four packets at a time and without a round. Ends where a run does, and before
     /// a four that isn't wholly of such packets: what is left goes one by one. Nothing goes when the batch is not of the
-    /// queue's first pool. Tells `note` how many went, and their bytes, and says how many.
+    /// queue's first pool. Tells `note` how many went, and their bytes,
+    /// unless there are none, and says how many. The device may be told when this has returned, not in `note`.
     #[inline(always)]
     pub fn lend_prefixed_fours<const PREFIX: usize>(
         &mut self,
@@ -216,6 +218,8 @@ impl TransmitBuffers {
         (prefix, (shortest, longest)): (&[u8; PREFIX], (u32, u32)),
         note: impl FnOnce(usize, u64),
     ) -> usize {
+        // Compared as a signed number of 32 bits, and written before each packet.
+        const { assert!(PREFIX <= HEADROOM as usize, "a prefix lies in the headroom") };
         let Some((start, fours)) = self.fours(batch, ring, first) else { return 0 };
         let count = fours & !3;
         if count == 0 {

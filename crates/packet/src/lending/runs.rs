@@ -69,7 +69,8 @@ impl ReceiveBuffers {
     /// `whole` has it, and `idle` is written in place of what the device said. Ends when the batch is full or no free buffer is
     /// left, at the ring's end, and before a four that isn't wholly of such packets: what is left goes one by one, in a
     /// round. Nothing is exchanged when the batch is of another pool or a slot is empty. Tells `note` how many were exchanged,
-    /// and their bytes, unless there are none, and says how many.
+    /// and their bytes, unless there are none, and says how many. The device may be told when this has returned, not in
+    /// `note`.
     #[inline(always)]
     pub fn exchange_fours(
         &mut self,
@@ -229,7 +230,7 @@ impl TransmitBuffers {
     /// and writes both words of their descriptors: the address, and what `plain` says. Ends with the batch, after `count`
     /// packets, at the ring's end, and before a four that isn't wholly of plain packets for empty slots: what is left goes
     /// one by one, in a round. Nothing goes when the batch is not of the queue's first pool. Tells `note` how many went, and
-    /// their bytes, unless there are none, and says how many.
+    /// their bytes, unless there are none, and says how many. The device may be told when this has returned, not in `note`.
     #[inline(always)]
     pub fn lend_fours(
         &mut self,

@@ -4,7 +4,7 @@
 //! back in any order. A buffer that is taken is replaced in its slot at once, and the slot offered again. Only when the
 //! pool has none it stays empty, until there is one; the device can't name an empty slot without being found out.
 //!
-//! `take_fours` and `take_ones` do what nearly every packet needs. Buffers that come back in another order it leaves to `take_plain`, and what
+//! `take_fours` and `take_ones` do what nearly every packet needs. Buffers that come back in another order they leave to `take_plain`, and what
 //! that doesn't know to `take_any`: packets in several buffers, lengths that are no packet's, an exhausted pool, a device
 //! that lies. Slots are offered in the order in which they came back; a ring that was in another order once is brought back into
 //! its own (`ring/restoring.rs`).
