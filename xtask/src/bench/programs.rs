@@ -29,7 +29,15 @@ pub(super) fn counted(root: &Path) -> Result<PathBuf> {
 /// Builds what runs by the clock; returns where it is.
 pub(super) fn timed(root: &Path) -> Result<PathBuf> {
     let mut command = tool::cargo();
-    command.current_dir(root).args(["build", "--release", "--quiet", "-p", "ringway-benches", "--features", "program"]);
+    command.current_dir(root).args([
+        "build",
+        "--release",
+        "--quiet",
+        "-p",
+        "ringway-benches",
+        "--features",
+        "program",
+    ]);
     TIMED.iter().for_each(|example| {
         command.args(["--example", example]);
     });

@@ -119,18 +119,22 @@ fn counters(figures: &Figures) -> String {
         "conditional branches",
         "of them foreseen wrongly",
         "indirect branches",
+        "cycles",
     ]);
     for subject in SUBJECTS {
         for size in TOLD {
             let name = format!("{}/forward/{size}", subject.driver);
             let cells = EVENTS.map(|(event, _)| shown(figures.get(&format!("{name}/{event}"))));
-            let head = [format!("{}, batch {size}", subject.driver), shown(figures.get(&name))];
-            table.row(head.into_iter().chain(cells));
+            let head = [format!("**{}**, batch {size}", subject.driver), shown(figures.get(&name))];
+            table.row(head.into_iter().chain(cells).chain([String::new()]));
         }
     }
-    for (name, size, instructions, _) in PAPERS {
-        let head = [format!("{name}, batch {size} (papers, Intel Xeon)"), format!("{instructions:.0}")];
-        table.row(head.into_iter().chain(EVENTS.map(|_| String::new())));
+    for counted in PAPERS {
+        let branches = [counted.branches.to_string(), counted.wrong.to_string(), String::new()];
+        let numbers = [counted.instructions, counted.loads, counted.stores].map(|number| number.to_string());
+        let head = [format!("{}, batch {} (papers)", counted.name, counted.batch)];
+        let cells = head.into_iter().chain(numbers).chain(branches);
+        table.row(cells.chain([counted.cycles.to_string()]));
     }
     table.text()
 }

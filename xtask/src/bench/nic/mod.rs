@@ -162,7 +162,7 @@ impl Bench<'_> {
             capacity / 1e6,
             latency::table(&all)
         );
-        let path = std::env::current_dir()?.join("bench-nic-latency.svg");
+        let path = crate::workspace()?.join("target/bench-nic-latency.svg");
         crate::cache::write_whole(&path, latency::plot(&all)?.as_bytes())?;
         println!("drawn in {}", path.display());
         Ok(())
