@@ -80,9 +80,8 @@ fn queues() -> Result<Value, Box<dyn Error>> {
         for ring in [512u32, 4096] {
             let space = AddressSpace::emulated();
             let pool = Pool::new(&space, PoolOptions { buffers: 1 << 16, ..PoolOptions::default() })?;
-            let (usage, private) = (space.usage(), status("RssAnon"));
+            let usage = space.usage();
             let (backend, _device) = Ixgbe::create(&space, Options::default());
-            let model = status("RssAnon").saturating_sub(private);
             let options = PortOptions {
                 receive_queues: queues,
                 transmit_queues: queues,
@@ -97,7 +96,6 @@ fn queues() -> Result<Value, Box<dyn Error>> {
                 "ring": ring,
                 "bytes": after.bytes.saturating_sub(usage.bytes),
                 "mappings": after.mappings.saturating_sub(usage.mappings),
-                "private": status("RssAnon").saturating_sub(private).saturating_sub(model),
                 "buffers": u32::from(queues) * ring,
             }));
             drop(opened);

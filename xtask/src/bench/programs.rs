@@ -89,7 +89,10 @@ pub(super) fn machine() -> String {
         .map_or("an unknown processor", |(_, name)| name.trim())
         .to_owned();
     let hypervisor = if text.contains(" hypervisor") { ", a virtual machine" } else { "" };
-    format!("{model}, {} processors{hypervisor}", ringway::machine::cpu::allowed().len())
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("unknown");
+    let processors = ringway::machine::cpu::allowed().len();
+    format!("{model}, {processors} processors{hypervisor}, load average {load} as it was measured")
 }
 
 /// The middle one; 0 of none.

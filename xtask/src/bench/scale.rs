@@ -91,7 +91,6 @@ fn queues(rows: &Value) -> String {
         "descriptors",
         "memory for rings, KiB",
         "of it a pair of queues, KiB",
-        "other memory a pair, KiB",
         "mappings",
         "buffers in receive rings, MiB",
     ]);
@@ -102,7 +101,6 @@ fn queues(rows: &Value) -> String {
             number(row, "ring").to_string(),
             kib(number(row, "bytes")),
             kib(number(row, "bytes") / queues),
-            kib(number(row, "private") / queues),
             number(row, "mappings").to_string(),
             format!("{:.1}", number(row, "buffers") * 2048.0 / 1_048_576.0),
         ]);
