@@ -6,25 +6,21 @@
 //!
 //! It runs itself under callgrind for a number of batch sizes and prints a table. What counts is what the driver's calls
 //! take, less the marking of lent buffers: that stands for the IOMMU, and hardware has none of it. With a batch size and
-//! a number of batches as arguments it forwards as many and does nothing else; with `functions` and a batch size it prints
-//! where the instructions go.
+//! a number of batches as arguments it forwards as many and does nothing else (with `flow` behind them it extracts each
+//! packet's flow too); with `functions` and a batch size it prints where the instructions go.
 
-use ringway_benches::callgrind::Profile;
+use ringway_benches::forwarding::IXGBE;
 use ringway_dma::AddressSpace;
+use ringway_flow::samples::Kind;
+use ringway_flow::{Metadata, Miniflow, PacketType, V3_7, VlanLimit, extract};
 use ringway_model::ixgbe::{Handle, Ixgbe, Options};
 use ringway_packet::{Batch, Pool, PoolOptions};
 use ringway_pci::Function;
 use ringway_port::{PortOptions, ReceiveQueue, TransmitQueue};
 use std::error::Error;
+use std::hint::black_box;
 
-const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-/// Packets that are counted, at each size: several laps of a ring.
-const PACKETS: usize = 16_384;
 const RING: u32 = 512;
-/// Issue and name of each limit: instructions per packet at a batch size.
-const BUDGETS: [(usize, u64); 2] = [(8, 75), (32, 60)];
-/// The functions that mark and unmark buffers as lent, in `ringway-dma` and `ringway-packet`.
-const IOMMU: [&str; 5] = ["LentTable", "::mark", "::unmark_each", "::shut", "Views"];
 
 /// Both of a port's queues, and the batch that goes between them.
 struct Loop {
@@ -57,8 +53,24 @@ fn measured(work: &mut Loop) -> usize {
 /// The same before it counts.
 #[inline(never)]
 fn warming_up(work: &mut Loop) -> usize {
-    std::hint::black_box(0);
+    black_box(0);
     round(work)
+}
+
+/// The same with each packet's flow extracted.
+#[inline(never)]
+fn measured_with_flow(work: &mut Loop, metadata: &Metadata, flows: &mut [Miniflow<V3_7>]) -> usize {
+    let Loop { receive, transmit, batch } = work;
+    if receive.receive(batch).is_err() {
+        return 0;
+    }
+    for (mut frame, flow) in batch.frames().zip(flows) {
+        if let [byte, ..] = frame.data_mut() {
+            *byte = byte.wrapping_add(1);
+        }
+        black_box(extract(frame.data(), PacketType::ETHERNET, metadata, VlanLimit::TWO, flow));
+    }
+    transmit.transmit(batch).unwrap_or(0)
 }
 
 /// The device's part: as many frames as make a batch, and everything sent.
@@ -68,7 +80,7 @@ fn device_turn(device: &mut Handle, frame: &[u8], count: usize) {
     }
 }
 
-fn forward(size: usize, batches: usize) -> Result<(), Box<dyn Error>> {
+fn forward(size: usize, batches: usize, with_flow: bool) -> Result<(), Box<dyn Error>> {
     let space = AddressSpace::emulated();
     let pool = Pool::new(&space, PoolOptions { buffers: 4096, ..PoolOptions::default() })?;
     let (backend, mut device) = Ixgbe::create(&space, Options::default());
@@ -80,7 +92,9 @@ fn forward(size: usize, batches: usize) -> Result<(), Box<dyn Error>> {
         transmit: opened.transmit.pop().ok_or("no transmit queue")?,
         batch: Batch::new(&pool, size),
     };
-    let frame = [2; 60];
+    let frame = if with_flow { Kind::UdpIpv4.packet(7) } else { vec![2; 60] };
+    let metadata = Metadata::new(1);
+    let mut flows: Vec<Miniflow<V3_7>> = std::iter::repeat_with(Miniflow::new).take(size).collect();
     // Two laps first: then caches and rings are as they stay.
     let warm_up = 2 * RING as usize / size;
     let mut sent = 0;
@@ -88,6 +102,8 @@ fn forward(size: usize, batches: usize) -> Result<(), Box<dyn Error>> {
         device_turn(&mut device, &frame, size);
         if index < warm_up {
             warming_up(&mut work);
+        } else if with_flow {
+            sent += measured_with_flow(&mut work, &metadata, &mut flows);
         } else {
             sent += measured(&mut work);
         }
@@ -100,50 +116,6 @@ fn forward(size: usize, batches: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn profile(size: usize) -> Result<(Profile, u64), Box<dyn Error>> {
-    let batches = PACKETS / size;
-    let arguments = [size.to_string(), batches.to_string()];
-    let profile = Profile::of(&std::env::current_exe()?, &arguments, "ixgbe_forward::measured*")?;
-    Ok((profile, (batches * size) as u64))
-}
-
-fn is_iommu(name: &str) -> bool {
-    IOMMU.iter().any(|part| name.contains(part))
-}
-
-/// One decimal, rounded.
-fn per(count: u64, packets: u64) -> String {
-    let tenths = (count * 10 + packets / 2) / packets;
-    format!("{}.{}", tenths / 10, tenths % 10)
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.as_slice() {
-        [] => {
-            let mut broken = Vec::new();
-            println!("{:>6} {:>24} {:>8}", "batch", "instructions per packet", "budget");
-            for size in SIZES {
-                let (profile, packets) = profile(size)?;
-                let count = profile.sum(|name| !is_iommu(name));
-                let budget = BUDGETS.iter().find(|(batch, _)| *batch == size).map(|(_, budget)| *budget);
-                let named = budget.map_or_else(String::new, |budget| budget.to_string());
-                println!("{size:>6} {:>24} {named:>8}", per(count, packets));
-                if budget.is_some_and(|budget| count > budget * packets) {
-                    broken.push(size);
-                }
-            }
-            if broken.is_empty() { Ok(()) } else { Err(format!("over budget at batch {broken:?}").into()) }
-        }
-        [word, size] if word == "functions" => {
-            let (profile, packets) = profile(size.parse()?)?;
-            for (name, count) in profile.functions() {
-                let mark = if is_iommu(name) { "(not counted) " } else { "" };
-                println!("{:>8} {mark}{name}", per(count, packets));
-            }
-            Ok(())
-        }
-        [size, batches] => forward(size.parse()?, batches.parse()?),
-        _ => Err("usage: ixgbe-forward [SIZE BATCHES | functions SIZE]".into()),
-    }
+    IXGBE.main(forward)
 }

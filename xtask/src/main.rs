@@ -1,5 +1,6 @@
 //! Ringway's own chores: `cargo xtask <command>`.
 
+mod bench;
 mod cache;
 mod checks;
 mod debian;
@@ -26,6 +27,10 @@ struct Cli {
 enum Command {
     /// Runs everything that proves Ringway: formatting, lints, documentation, licences, tests, the lab
     Test(checks::TestArgs),
+    /// Counts instructions, measures time, and holds both against budgets and an earlier run
+    Bench(bench::BenchArgs),
+    /// The papers' figures on two network cards of this machine, and what the IOMMU costs
+    BenchNic(bench::nic::NicArgs),
     /// Runs Ringway in a virtual machine with an IOMMU, with real network stacks at both ends
     Lab(lab::LabArgs),
     /// The lab's second half, which it starts itself
@@ -44,6 +49,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(arguments) => checks::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchNic(arguments) => bench::nic::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::LabInside(arguments) => lab::run_inside(&arguments),
         Command::Safety(arguments) => checks::safety::run(&arguments),

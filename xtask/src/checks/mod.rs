@@ -87,6 +87,12 @@ const STEPS: &[Step] = &[
         quick: true,
         run: sanitizers::thread,
     },
+    Step {
+        name: "bench",
+        does: "the packet path keeps to its budgets of instructions",
+        quick: true,
+        run: steps::bench,
+    },
     Step { name: "lab", does: "the cases in virtual machines", quick: false, run: steps::lab },
     Step {
         name: "ovs",

@@ -57,6 +57,14 @@ pub(super) fn lab(surroundings: &Surroundings) -> Result<String> {
     Ok(text.lines().next_back().unwrap_or_default().to_owned())
 }
 
+/// The budgets of instructions, at the batch sizes that have one.
+pub(super) fn bench(surroundings: &Surroundings) -> Result<String> {
+    let mut command = Command::new(tool::OWN_PROGRAM);
+    command.args(["bench", "--budgets"]).current_dir(&surroundings.root);
+    let text = logged(surroundings, "bench", &mut command, |_| true)?;
+    Ok(text.lines().next_back().unwrap_or_default().to_owned())
+}
+
 /// A shorter form of the comparison with Open vSwitch, on one layout, and a few of its own tests with ours in place.
 pub(super) fn ovs(surroundings: &Surroundings) -> Result<String> {
     let mut command = Command::new(tool::OWN_PROGRAM);

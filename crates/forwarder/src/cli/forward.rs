@@ -5,7 +5,7 @@ use super::values::{self, Devices, PerPort, RateArgument};
 use crate::PortName;
 use crate::engine::{Touch, WhenFull};
 use clap::{Args, ValueEnum};
-use ringway_dma::BufferSize;
+use ringway_dma::{BufferSize, PageSize};
 use ringway_port::ETHERNET_FRAME;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -170,6 +170,10 @@ pub struct RingOptions {
     /// Bytes of each packet buffer, 256 of them headroom
     #[arg(long, value_name = "BYTES", default_value = "2048", value_parser = values::buffer_size)]
     pub buffer_size: BufferSize,
+    /// The largest pages that packet memory is made of: 4KiB, 2MiB or 1GiB. Huge pages are used where the system has
+    /// reserved some
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::page_size)]
+    pub largest_page: PageSize,
     /// The longest frame to be received, without FCS: up to 9724 bytes on the 82599 family. One that a buffer doesn't hold
     /// comes in several
     #[arg(long, value_name = "BYTES", default_value_t = ETHERNET_FRAME, value_parser = clap::value_parser!(u32).range(1514..=65_550))]
@@ -284,6 +288,7 @@ impl ForwardOptions {
                 transmit_ring: None,
                 pool: None,
                 buffer_size: BufferSize::default(),
+                largest_page: PageSize::Huge1G,
                 maximum_frame: ETHERNET_FRAME,
             },
             batch: BATCH,

@@ -5,7 +5,7 @@ use crate::matching::{Match, ParseMatchError};
 use crate::output::rates;
 use crate::ports::Kind;
 use clap::ValueEnum;
-use ringway_dma::BufferSize;
+use ringway_dma::{BufferSize, PageSize};
 use ringway_port::{MacAddress, Offloads};
 use std::time::Duration;
 
@@ -93,6 +93,16 @@ pub(super) fn buffer_size(text: &str) -> Result<BufferSize, String> {
         .into_iter()
         .find(|size| size.bytes().to_string() == text)
         .ok_or_else(|| "a buffer has 2048 or 4096 bytes".to_owned())
+}
+
+/// The size of a page of memory.
+pub(super) fn page_size(text: &str) -> Result<PageSize, String> {
+    match text {
+        "4KiB" => Ok(PageSize::Ordinary),
+        "2MiB" => Ok(PageSize::Huge2M),
+        "1GiB" => Ok(PageSize::Huge1G),
+        _ => Err("write 4KiB, 2MiB or 1GiB".to_owned()),
+    }
 }
 
 /// A number of packets a second above zero: pps, kpps, Mpps, or Gbit/s and Mbit/s of 64-byte packets on the wire.

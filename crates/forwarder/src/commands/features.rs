@@ -127,6 +127,7 @@ fn open(kind: Kind, offloads: Offloads) -> Result<OpenPorts, Error> {
         offloads: vec![offloads],
         buffers: BUFFERS,
         buffer_size: BufferSize::default(),
+        largest_page: ringway_dma::PageSize::Ordinary,
         emulation: EmulationOptions { kinds: vec![kind], ..EmulationOptions::default() },
     };
     ports::open(&[PortName::Emulated(0)], &options)

@@ -45,7 +45,8 @@ pub(super) fn open_options(
     }
     let SourceArguments { rate, flows } = emulation.source;
     let emulation = EmulationOptions { kinds, rate, flows: flows.unwrap_or(1), wiring };
-    Ok(OpenOptions { port, offloads: Vec::new(), buffers, buffer_size: rings.buffer_size, emulation })
+    let RingOptions { buffer_size, largest_page, .. } = *rings;
+    Ok(OpenOptions { port, offloads: Vec::new(), buffers, buffer_size, largest_page, emulation })
 }
 
 /// Says what each port is, lets it receive the frames of `reception`, and takes its first queues out.

@@ -12,7 +12,7 @@ mod hardware;
 pub use emulated::{Emulation, EmulationOptions, Kind, Stream, Wiring};
 
 use crate::{Error, PortName};
-use ringway_dma::{AddressSpace, BufferSize, Placement};
+use ringway_dma::{AddressSpace, BufferSize, PageSize, Placement};
 use ringway_packet::{Pool, PoolOptions};
 use ringway_port::{Offloads, Opened, PortOptions};
 
@@ -27,6 +27,8 @@ pub struct OpenOptions {
     pub buffers: u32,
     /// The size of each buffer.
     pub buffer_size: BufferSize,
+    /// The largest pages that its memory is made of.
+    pub largest_page: PageSize,
     /// What emulated ports are.
     pub emulation: EmulationOptions,
 }
@@ -79,7 +81,7 @@ pub fn open(names: &[PortName], options: &OpenOptions) -> Result<OpenPorts, Erro
 
 /// The pool of a call: in the ports' address space, on their node.
 fn make_pool(space: &AddressSpace, options: &OpenOptions, numa_node: Option<u32>) -> Result<Pool, Error> {
-    let placement = Placement { numa_node, ..Placement::default() };
+    let placement = Placement { numa_node, largest_page: options.largest_page };
     let options = PoolOptions { buffers: options.buffers, buffer_size: options.buffer_size, placement };
     Ok(Pool::new(space, options)?)
 }

@@ -231,6 +231,7 @@ mod tests {
             offloads: Vec::new(),
             buffers: 4096,
             buffer_size: BufferSize::default(),
+            largest_page: ringway_dma::PageSize::Huge1G,
             emulation: EmulationOptions { kinds: kinds.to_vec(), ..EmulationOptions::default() },
         };
         let ports = open(&[0, 1], &options).unwrap();
@@ -292,6 +293,7 @@ mod tests {
                 offloads: vec![offloads],
                 buffers: 4096,
                 buffer_size: BufferSize::default(),
+                largest_page: ringway_dma::PageSize::Huge1G,
                 emulation: EmulationOptions { kinds: vec![kind], ..EmulationOptions::default() },
             };
             let OpenPorts { opened, .. } = open(&[0], &options).unwrap();
