@@ -1,6 +1,7 @@
 //! Packets that travel together.
 
-use crate::word::Word;
+use crate::pool::{MAGAZINE, Magazine};
+use crate::word::{Word, flag};
 use crate::{Error, Frame, Packet, Pool};
 
 /// The most packets of one batch.
@@ -124,9 +125,21 @@ impl Batch {
     pub fn clear(&mut self) -> usize {
         let dropped = std::mem::take(&mut self.length);
         let pool = &self.pool.inner;
-        let words = self.words.get(..dropped).unwrap_or_default();
-        // SAFETY: the words were owned by the batch, and with `length` at 0 no longer are.
-        pool.put_all(words.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
+        let shift = pool.shift();
+        let (magazines, rest) = self.words.get(..dropped).unwrap_or_default().as_chunks::<MAGAZINE>();
+        for words in magazines {
+            let flags = words.iter().fold(0, |flags, word| flags | word.0);
+            if flags & flag::SEGMENTED == 0 {
+                pool.put_magazine(Magazine(words.map(|word| word.number(shift))));
+            } else {
+                // SAFETY: the words were owned by the batch, and with `length` at 0 no longer are.
+                pool.put_all(words.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
+            }
+        }
+        if !rest.is_empty() {
+            // SAFETY: as above.
+            pool.put_all(rest.iter().flat_map(|&word| unsafe { pool.numbers_of(word) }));
+        }
         dropped
     }
 }

@@ -43,17 +43,15 @@ impl Supply {
         if !pool.is_same(&batch.pool) {
             return Err(Error::WrongPool);
         }
-        let size = pool.inner.size();
-        let wanted = count.min(batch.room());
-        self.stock.refill(wanted);
+        let shift = pool.inner.shift();
+        let wanted = self.stock.most(count.min(batch.room()));
         let Stock { numbers, head, end, .. } = &mut self.stock;
-        let free = numbers.get(*head..*end).unwrap_or_default();
+        let free = numbers.get(*head..*end).and_then(|free| free.get(..wanted)).unwrap_or_default();
         let places = batch.words.get_mut(batch.length..).unwrap_or_default();
-        let mut filled = 0usize;
-        for (place, &number) in places.iter_mut().zip(free).take(wanted) {
-            *place = Word::new(number, size, HEADROOM, 0);
-            filled = filled.wrapping_add(1);
+        for (place, &number) in places.iter_mut().zip(free) {
+            *place = Word::empty(number, shift, HEADROOM);
         }
+        let filled = free.len();
         *head = head.wrapping_add(filled);
         batch.length = batch.length.wrapping_add(filled);
         Ok(filled)

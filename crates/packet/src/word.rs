@@ -66,6 +66,14 @@ impl Word {
         self.position().wrapping_shr(shift) as u32
     }
 
+    /// An empty packet `offset` bytes into buffer `number` of `1 << shift` bytes: what `new` makes of length 0, without a
+    /// multiplication.
+    #[inline(always)]
+    pub(crate) const fn empty(number: u32, shift: u32, offset: u32) -> Self {
+        let start = (offset as u64) << POSITION_SHIFT;
+        Self((number as u64).wrapping_shl(shift.wrapping_add(POSITION_SHIFT)).wrapping_add(start))
+    }
+
     #[inline(always)]
     pub(crate) const fn offset(self, shift: u32) -> u32 {
         self.position() as u32 & 1u32.wrapping_shl(shift).wrapping_sub(1)
@@ -105,6 +113,7 @@ mod tests {
             let word = Word::new(number, size.into(), size - 1, size);
             assert_eq!((word.number(shift), word.offset(shift), word.length()), (number, size - 1, size));
             assert!(!word.has(FLAGS));
+            assert_eq!(Word::empty(number, shift, 256), Word::new(number, size.into(), 256, 0));
             let flagged = Word(word.0 | FLAGS).moved(word.position() - 1, 0);
             assert_eq!(
                 (flagged.number(shift), flagged.offset(shift), flagged.length()),
