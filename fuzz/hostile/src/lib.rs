@@ -1,4 +1,4 @@
-//! Hostile devices, played from a string of bytes.
+//! Hostile devices and packets, played from a string of bytes.
 //!
 //! Between a driver and the software model of its device stands a back end that lies ([`lies`]); between two steps of the
 //! program the device does what no device should ([`case`]): it writes anything into rings, strikes at any address, raises
@@ -11,9 +11,11 @@
 #![forbid(unsafe_code)]
 
 pub mod case;
+pub mod flow;
 mod ixgbe;
 pub mod lies;
 pub mod memory;
+pub mod packets;
 mod program;
 pub mod run;
 pub mod script;
@@ -52,6 +54,15 @@ pub const CLASSES: &[run::Class] = &[
         corpus: "hostile_virtio",
         length: 1500,
         play: hostile_virtio,
-        threads: 4,
+        threads: 12,
     },
+    run::Class {
+        name: "hostile-packets",
+        corpus: "hostile_packets",
+        length: 2500,
+        play: packets::play,
+        threads: 8,
+    },
+    run::Class { name: "flow-parse", corpus: "flow_parse", length: 256, play: flow::parse, threads: 2 },
+    run::Class { name: "flow-expand", corpus: "flow_expand", length: 256, play: flow::expand, threads: 2 },
 ];

@@ -4,6 +4,7 @@
 //! A step that finds something missing fails and says what: nothing is skipped silently. To add a step, add
 //! one entry to [`STEPS`].
 
+pub mod hostile;
 mod licences;
 pub mod safety;
 mod sanitizers;
@@ -69,6 +70,12 @@ const STEPS: &[Step] = &[
         run: safety::check,
     },
     Step { name: "tests", does: "unit, model and documentation tests", quick: true, run: steps::tests },
+    Step {
+        name: "hostile",
+        does: "hostile devices and packets, and faults, in bounded form",
+        quick: true,
+        run: hostile::check,
+    },
     Step {
         name: "loom",
         does: "every interleaving of the lending protocol",
