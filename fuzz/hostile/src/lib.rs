@@ -19,6 +19,7 @@ pub mod packets;
 mod program;
 pub mod run;
 pub mod script;
+pub mod soak;
 mod virtio;
 
 pub use case::Seen;
@@ -63,6 +64,7 @@ pub const CLASSES: &[run::Class] = &[
         play: packets::play,
         threads: 8,
     },
+    run::Class { name: "soak", corpus: "hostile_packets", length: 1200, play: soak::play, threads: 3 },
     run::Class { name: "flow-parse", corpus: "flow_parse", length: 256, play: flow::parse, threads: 2 },
     run::Class { name: "flow-expand", corpus: "flow_expand", length: 256, play: flow::expand, threads: 2 },
 ];

@@ -30,14 +30,17 @@ const RING: u32 = 64;
 const SHORTEST: usize = 60;
 const LONGEST: usize = 1514;
 
+/// The number of the first transmit queue of a virtio-net (virtio 1.2, section 5.1.2).
+const TRANSMIT: u16 = 1;
+
 /// A card of either kind.
-enum Card {
+pub(crate) enum Card {
     Ixgbe(ixgbe::Handle),
     Virtio(virtio::Handle),
 }
 
 impl Card {
-    fn open(space: &AddressSpace, pool: &Pool, is_virtio: bool, index: u8) -> Result<(Self, Opened), Violation> {
+    pub(crate) fn open(space: &AddressSpace, pool: &Pool, is_virtio: bool, index: u8) -> Result<(Self, Opened), Violation> {
         let name = format!("emulated:{index}");
         let (backend, card) = if is_virtio {
             let (backend, card) = VirtioNet::create(space, virtio::Options { name, ..Default::default() });
@@ -54,29 +57,78 @@ impl Card {
         Ok((card, port))
     }
 
-    fn inject(&mut self, frame: &[u8]) -> bool {
+    pub(crate) fn inject(&mut self, frame: &[u8]) -> bool {
         match self {
             Self::Ixgbe(card) => card.inject(frame),
             Self::Virtio(card) => card.inject(frame),
         }
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         match self {
             Self::Ixgbe(card) => card.step(),
             Self::Virtio(card) => card.step(),
         };
     }
 
-    fn take_sent(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn take_sent(&mut self) -> Option<Vec<u8>> {
         match self {
             Self::Ixgbe(card) => card.take_sent(),
             Self::Virtio(card) => card.take_sent(),
         }
     }
+
+    /// The cable goes in or out.
+    pub(crate) fn flap(&mut self, up: bool) {
+        match self {
+            Self::Ixgbe(card) => card.set_link(up),
+            Self::Virtio(card) => card.set_link(up),
+        }
+    }
+
+    /// A queue stands still for a while, or holds its completions back and gives them in another order.
+    pub(crate) fn disturb(&mut self, queue: u16, script: &mut Script<'_>) {
+        let Self::Virtio(card) = self else { return };
+        let faults = card.faults();
+        match script.byte() % 4 {
+            0 => faults.stall(queue, true),
+            1 => faults.stall(queue, false),
+            2 => faults.hold(queue),
+            _ => {
+                let mut order: Vec<usize> = (0..faults.held(queue)).collect();
+                // Received packets come in the order of their completions, so only sent ones may change it.
+                if queue == TRANSMIT {
+                    order.reverse();
+                }
+                faults.release(queue, &order);
+            }
+        }
+    }
+
+    /// Everything as it should be.
+    pub(crate) fn mend(&mut self) {
+        self.flap(true);
+        if let Self::Virtio(card) = self {
+            let faults = card.faults();
+            for queue in 0..2 {
+                faults.stall(queue, false);
+                let order: Vec<usize> = (0..faults.held(queue)).collect();
+                faults.release(queue, &order);
+            }
+            faults.clear();
+        }
+    }
+
+    /// Packets that it was to send while the cable was out: virtio-net drops them, as it may.
+    pub(crate) fn lost(&self) -> u64 {
+        match self {
+            Self::Ixgbe(_) => 0,
+            Self::Virtio(card) => card.statistics().link_down,
+        }
+    }
 }
 
-fn said(error: impl Display) -> Violation {
+pub(crate) fn said(error: impl Display) -> Violation {
     error.to_string()
 }
 

@@ -9,12 +9,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A case that takes longer hangs. The longest waits of the drivers add up to a third of this.
 const HANG: Duration = Duration::from_secs(120);
+/// Cases after which memory is looked at for the first time: by then every thread has what it keeps.
+const WARM: u64 = 50;
+/// What memory may grow by, in KiB: threads and the allocator keep some.
+const GROWTH: i64 = 64 << 10;
 /// Violations that are kept and shown.
 const SHOWN: usize = 5;
 
@@ -60,6 +64,10 @@ pub struct Report {
     pub opened: u64,
     /// How many cases broke a rule.
     pub violations: u64,
+    /// Descriptors that were open after the run and not before.
+    pub descriptors: i64,
+    /// Growth of the process's own memory from the first tenth of a run on, in KiB.
+    pub memory: i64,
     /// The first of them, with the script in hexadecimal.
     pub shown: Vec<String>,
 }
@@ -67,11 +75,11 @@ pub struct Report {
 impl fmt::Display for Report {
     /// The line of the class.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, cases, faults, errors, opened, violations, .. } = self;
+        let Self { name, cases, faults, errors, opened, descriptors, memory, violations, .. } = self;
         write!(
             to,
             "{name}: {cases} cases, {faults} faults raised, {errors} errors told, {opened} opened, \
-             violations {violations}"
+             {descriptors:+} descriptors, {memory:+} KiB, violations {violations}"
         )
     }
 }
@@ -86,6 +94,8 @@ pub fn run(class: &Class, corpus: Option<&Path>, seed: u64, limits: Limits) -> s
         None => Vec::new(),
     };
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let descriptors = open_descriptors();
+    let warm = AtomicI64::new(0);
     let report = Mutex::new(Report { name: class.name.to_owned(), ..Report::default() });
     let busy: Mutex<BTreeMap<usize, (Instant, Vec<u8>)>> = Mutex::default();
     let start = Instant::now();
@@ -103,6 +113,9 @@ pub fn run(class: &Class, corpus: Option<&Path>, seed: u64, limits: Limits) -> s
             locked(&busy).remove(&number);
             let mut report = locked(&report);
             report.cases += 1;
+            if report.cases == WARM {
+                warm.store(resident(), Ordering::Relaxed);
+            }
             match outcome {
                 Ok(Ok(seen)) => {
                     report.faults += seen.faults;
@@ -131,10 +144,37 @@ pub fn run(class: &Class, corpus: Option<&Path>, seed: u64, limits: Limits) -> s
         }
         stop.store(true, Ordering::Relaxed);
     });
-    Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.descriptors = open_descriptors() - descriptors;
+    let warm = warm.into_inner();
+    report.memory = if warm > 0 { resident() - warm } else { 0 };
+    if report.descriptors > 0 {
+        report.leaked(format!("{} descriptors are still open", report.descriptors));
+    }
+    if report.memory > GROWTH {
+        report.leaked(format!("memory grew by {} KiB", report.memory));
+    }
+    Ok(report)
+}
+
+/// Descriptors that this process has open.
+fn open_descriptors() -> i64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as i64)
+}
+
+/// This process's memory in KiB, as the kernel counts it.
+fn resident() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 impl Report {
+    fn leaked(&mut self, what: String) {
+        self.violations += 1;
+        self.shown.push(format!("{}: {what}", self.name));
+    }
+
     fn violated(&mut self, case: u64, violation: &str, script: &[u8]) {
         self.violations += 1;
         if self.shown.len() < SHOWN {

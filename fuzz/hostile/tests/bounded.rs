@@ -44,3 +44,8 @@ fn whatever_bytes_come_both_paths_of_the_parser_agree() {
 fn whatever_bytes_come_a_miniflow_is_its_whole_flow() {
     bounded("flow-expand");
 }
+
+#[test]
+fn while_faults_are_injected_numbered_packets_come_in_order_or_are_counted() {
+    bounded("soak");
+}

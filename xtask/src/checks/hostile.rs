@@ -11,10 +11,11 @@ use super::{Surroundings, safety};
 use crate::tool;
 
 /// Each class and how many cases of it, its corpus among them: together some four minutes on two processors.
-const CASES: [(&str, u64); 5] = [
+const CASES: [(&str, u64); 6] = [
     ("hostile-ixgbe", 500),
     ("hostile-virtio", 2_000),
     ("hostile-packets", 400),
+    ("soak", 60),
     ("flow-parse", 20_000),
     ("flow-expand", 20_000),
 ];
