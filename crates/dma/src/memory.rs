@@ -164,7 +164,9 @@ mod tests {
         let field = |name: &str| {
             let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
             let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
-            line.and_then(|line| line.trim_start_matches(':').split_whitespace().next()?.parse::<usize>().ok())
+            line.and_then(|line| {
+                line.trim_start_matches(':').split_whitespace().next()?.parse::<usize>().ok()
+            })
         };
         let huge = PageSize::Huge2M.bytes();
         // All that are there, up to what a test may take, and then one more region than there are pages for.

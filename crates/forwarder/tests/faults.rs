@@ -66,8 +66,7 @@ fn killed_at_any_of_five_hundred_moments_it_leaves_nothing_and_starts_again() {
                 2 => &["generate", "emulated:0"],
                 _ => &["forward", "emulated:0", "emulated:1", "--json", "--interrupts"],
             };
-            let mut child =
-                ringway(place, task).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = ringway(place, task).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_micros(random % 60_000));
             child.kill().unwrap();
             let status = child.wait().unwrap();
@@ -110,7 +109,10 @@ fn with_too_few_descriptors_it_says_so_and_ends_in_order() {
                 refused += 1;
                 let said = errors(&output);
                 assert!(said.contains("error: "), "{descriptors}: {said}");
-                assert!(said.contains("os error 24") || said.contains("descriptors"), "{descriptors}: {said}");
+                assert!(
+                    said.contains("os error 24") || said.contains("descriptors"),
+                    "{descriptors}: {said}"
+                );
             }
             // The loader has no descriptor to read a library with, and says so.
             Some(127) => assert!(errors(&output).contains("error while loading"), "{descriptors}"),
@@ -130,8 +132,12 @@ fn without_memory_for_the_pool_it_says_how_much_and_ends_in_order() {
         let script = format!(
             "ulimit -v {kibibytes}; exec {program} forward emulated:0 emulated:1 --pool 131072 --packets 100 --json"
         );
-        let output =
-            Command::new("sh").args(["-c", &script]).current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         let said = errors(&output);
         assert_eq!(output.status.code(), Some(1), "{kibibytes}: {said}");
         for part in ["packet pool", "268435456 bytes", "os error 12"] {

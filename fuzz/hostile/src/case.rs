@@ -199,7 +199,8 @@ fn works_again<M: Model>(
         own(&mut frame);
         frame.get_mut(12..14).into_iter().for_each(|kind| kind.copy_from_slice(&[0x88, 0xb5]));
         model.inject(&frame, &mut Script::new(&[]));
-        let received = receive.receive(&mut batch).map_err(|error| format!("after the next start: {error}"))?;
+        let received =
+            receive.receive(&mut batch).map_err(|error| format!("after the next start: {error}"))?;
         let data = batch.frame(0).map(|frame| frame.data().to_vec());
         if received != 1 || data.as_deref() != Some(&*frame) {
             return Err(format!("after the next start frame {number} came as {data:?}"));

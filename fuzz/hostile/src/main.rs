@@ -47,7 +47,9 @@ fn main() -> ExitCode {
 
 fn work(arguments: &Arguments) -> Result<bool, Violation> {
     let known = || CLASSES.iter().map(|class| class.name).collect::<Vec<_>>().join(", ");
-    if let Some(name) = arguments.classes.iter().find(|name| !CLASSES.iter().any(|class| class.name == **name)) {
+    if let Some(name) =
+        arguments.classes.iter().find(|name| !CLASSES.iter().any(|class| class.name == **name))
+    {
         return Err(format!("there is no class {name}; there are {}", known()));
     }
     let chosen = |class: &&Class| {

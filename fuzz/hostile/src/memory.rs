@@ -50,8 +50,7 @@ impl Memory {
             packet.frame_mut().append(room).map_err(cannot)?.fill(pattern(guards.len()));
             guards.push(packet);
         }
-        let pool =
-            Pool::new(space, PoolOptions { buffers, ..PoolOptions::default() }).map_err(cannot)?;
+        let pool = Pool::new(space, PoolOptions { buffers, ..PoolOptions::default() }).map_err(cannot)?;
         let behind = guard_base + u64::try_from(guard_pool.bytes()).unwrap_or(0);
         let device_base = find(&mut view, behind).ok_or("the pool is not where it is looked for")?;
         let all: Vec<Packet> = std::iter::from_fn(|| pool.packet().ok()).collect();

@@ -40,14 +40,20 @@ pub(crate) enum Card {
 }
 
 impl Card {
-    pub(crate) fn open(space: &AddressSpace, pool: &Pool, is_virtio: bool, index: u8) -> Result<(Self, Opened), Violation> {
+    pub(crate) fn open(
+        space: &AddressSpace,
+        pool: &Pool,
+        is_virtio: bool,
+        index: u8,
+    ) -> Result<(Self, Opened), Violation> {
         let name = format!("emulated:{index}");
         let (backend, card) = if is_virtio {
             let (backend, card) = VirtioNet::create(space, virtio::Options { name, ..Default::default() });
             (backend, Self::Virtio(card))
         } else {
             let personality = ixgbe::Personality::Backplane82599;
-            let (backend, card) = Ixgbe::create(space, ixgbe::Options { name, personality, ..Default::default() });
+            let (backend, card) =
+                Ixgbe::create(space, ixgbe::Options { name, personality, ..Default::default() });
             (backend, Self::Ixgbe(card))
         };
         let options = PortOptions { receive_ring: RING, transmit_ring: RING, ..PortOptions::default() };
@@ -186,7 +192,9 @@ fn observe(frames: &[Vec<u8>]) -> Result<u64, Violation> {
         || kinds != seen.malformed
         || listed + unlisted + seen.without_tuple.packets != all
     {
-        return Err(format!("of {all} frames the flows are {seen:?}, {listed} listed, {unlisted} not, {kinds} faulty"));
+        return Err(format!(
+            "of {all} frames the flows are {seen:?}, {listed} listed, {unlisted} not, {kinds} faulty"
+        ));
     }
     Ok(seen.malformed)
 }

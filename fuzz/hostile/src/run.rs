@@ -178,7 +178,11 @@ impl Report {
     fn violated(&mut self, case: u64, violation: &str, script: &[u8]) {
         self.violations += 1;
         if self.shown.len() < SHOWN {
-            self.shown.push(format!("{} case {case}: {violation}\n  script {}", self.name, hexadecimal(script)));
+            self.shown.push(format!(
+                "{} case {case}: {violation}\n  script {}",
+                self.name,
+                hexadecimal(script)
+            ));
         }
     }
 }
@@ -243,7 +247,8 @@ pub fn mutate(script: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
 
 /// The files of a folder, in the order of their names.
 fn files(folder: &Path) -> std::io::Result<Vec<Vec<u8>>> {
-    let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    let named =
+        |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
     let entries = std::fs::read_dir(folder).map_err(named)?;
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     paths.sort();

@@ -23,7 +23,9 @@ fn frame(number: u64) -> Vec<u8> {
     let length = 60 + (number % 1400) as usize;
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5];
     frame.extend(number.to_be_bytes());
-    frame.extend((frame.len()..length).map(|place| (place as u64).wrapping_mul(37).wrapping_add(number) as u8));
+    frame.extend(
+        (frame.len()..length).map(|place| (place as u64).wrapping_mul(37).wrapping_add(number) as u8),
+    );
     frame
 }
 

@@ -29,7 +29,8 @@ impl Model for Virtio {
 
     fn create(space: &AddressSpace, script: &mut Script<'_>) -> (Self, Arc<dyn Backend>, PortOptions) {
         let mut missing = 0;
-        for feature in [Features::MRG_RXBUF, Features::EVENT_IDX, Features::INDIRECT_DESC, Features::CTRL_VQ] {
+        for feature in [Features::MRG_RXBUF, Features::EVENT_IDX, Features::INDIRECT_DESC, Features::CTRL_VQ]
+        {
             if script.once_in(3) {
                 missing |= feature;
             }

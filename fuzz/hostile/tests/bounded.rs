@@ -17,7 +17,10 @@ fn bounded(name: &str) {
     println!("{report}");
     assert_eq!(report.violations, 0, "{report}\n{}", report.shown.join("\n"));
     assert_eq!(report.cases, files + CASES);
-    assert!(report.faults > report.cases / 8 && report.opened > report.cases / 4, "too little was seen: {report}");
+    assert!(
+        report.faults > report.cases / 8 && report.opened > report.cases / 4,
+        "too little was seen: {report}"
+    );
 }
 
 #[test]

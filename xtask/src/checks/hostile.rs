@@ -38,9 +38,12 @@ pub(crate) fn build(root: &Path) -> Result<std::path::PathBuf> {
 pub(super) fn check(surroundings: &Surroundings) -> Result<String> {
     let root = &surroundings.root;
     // Through the log, so that a failing build shows itself.
-    logged(surroundings, "hostile-build", cargo(surroundings).args(["build", "--package", "ringway-hostile"]), |_| {
-        false
-    })?;
+    logged(
+        surroundings,
+        "hostile-build",
+        cargo(surroundings).args(["build", "--package", "ringway-hostile"]),
+        |_| false,
+    )?;
     let program = build(root)?;
     let mut cases = 0;
     for (class, count) in CASES {

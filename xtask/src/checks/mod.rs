@@ -4,12 +4,14 @@
 //! A step that finds something missing fails and says what: nothing is skipped silently. To add a step, add
 //! one entry to [`STEPS`].
 
+mod dependencies;
 pub mod hostile;
 mod licences;
 pub mod safety;
 mod sanitizers;
 mod standard_library;
 mod steps;
+mod valgrind;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,7 +61,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs", does: "the documentation builds without a warning", quick: true, run: steps::docs },
     Step {
         name: "licences",
-        does: "every dependency's licence is permissive",
+        does: "every dependency's licence is permissive, and docs/dependencies.md says why it is there",
         quick: true,
         run: licences::check,
     },
@@ -93,6 +95,12 @@ const STEPS: &[Step] = &[
         does: "thread sanitizer on memory, packets and drivers",
         quick: true,
         run: sanitizers::thread,
+    },
+    Step {
+        name: "valgrind",
+        does: "valgrind's memcheck on the crates with `unsafe`",
+        quick: true,
+        run: valgrind::check,
     },
     Step { name: "lab", does: "the cases in virtual machines", quick: false, run: steps::lab },
     Step {

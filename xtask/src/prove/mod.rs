@@ -28,7 +28,8 @@ use totals::{Class, Totals};
 const CLASSES: [&str; 6] =
     ["hostile-ixgbe", "hostile-virtio", "hostile-packets", "soak", "flow-parse", "flow-expand"];
 /// Targets of cargo-fuzz, where it is installed.
-const TARGETS: [&str; 5] = ["hostile_ixgbe", "hostile_virtio", "hostile_packets", "flow_parse", "flow_expand"];
+const TARGETS: [&str; 5] =
+    ["hostile_ixgbe", "hostile_virtio", "hostile_packets", "flow_parse", "flow_expand"];
 /// Packets of one comparison with Open vSwitch; a slice has as many of them as its time allows.
 const PACKETS: u64 = 1_000_000;
 const COMPARISON: &str = "ovs-differential";
@@ -98,7 +99,9 @@ pub fn run(arguments: &ProveArgs) -> Result<ExitCode> {
     'all: while !left().is_zero() {
         // The kind that had the least time so far comes next, also of earlier runs.
         let Some(work) = plan.iter().min_by_key(|work| totals.of(&work.name()).seconds) else { break };
-        let time = Duration::from_secs_f64((arguments.slice * 60.0).max(1.0)).min(left()).max(Duration::from_secs(1));
+        let time = Duration::from_secs_f64((arguments.slice * 60.0).max(1.0))
+            .min(left())
+            .max(Duration::from_secs(1));
         let class = totals.of(&work.name());
         let slice = Slice { work, root: &root, program: &program, seed: 1_000 + class.slices, time };
         let (came_to, ended) = slice.run(&signals)?;
@@ -201,7 +204,12 @@ impl Slice<'_> {
             class.violations = 1;
         }
         if class.violations > 0 {
-            println!("VIOLATION in {}, seed {}:\n{}", self.work.name(), self.seed, tool::last_lines(&text, 40));
+            println!(
+                "VIOLATION in {}, seed {}:\n{}",
+                self.work.name(),
+                self.seed,
+                tool::last_lines(&text, 40)
+            );
         }
         Ok((class, ended))
     }
@@ -264,7 +272,8 @@ mod tests {
         let (text, ended) = supervise(shell("echo one; exit 0"), long, &signals).unwrap();
         assert_eq!((text.as_str(), ended), ("one\n", End::Itself(true)));
         assert_eq!(supervise(shell("exit 3"), long, &signals).unwrap().1, End::Itself(false));
-        let (text, ended) = supervise(shell("echo two; sleep 600"), Duration::from_secs(1), &signals).unwrap();
+        let (text, ended) =
+            supervise(shell("echo two; sleep 600"), Duration::from_secs(1), &signals).unwrap();
         assert_eq!((text.as_str(), ended), ("two\n", End::Hang));
         events.send(Event::Signal(2)).unwrap();
         assert_eq!(supervise(shell("sleep 600"), long, &signals).unwrap().1, End::Signal);

@@ -66,7 +66,8 @@ impl Totals {
 
     /// A table for a person.
     pub(super) fn table(&self) -> String {
-        let mut text = String::from("class               slices    minutes          cases         faults  violations\n");
+        let mut text =
+            String::from("class               slices    minutes          cases         faults  violations\n");
         for (name, class) in &self.classes {
             let minutes = class.seconds as f64 / 60.0;
             let Class { slices, cases, faults, violations, .. } = class;

@@ -72,6 +72,10 @@ mod tests {
         assert_eq!(told(|second| (counts(7, second), true)), None, "it is full and goes on");
         assert_eq!(told(|second| (counts(20 - second, 100), true)), None, "it empties");
         assert_eq!(told(|_| (counts(7, 100), false)), None);
-        assert_eq!(told(|second| (counts(7, 100), second > 10)), Some(15), "it counts from when the link is up");
+        assert_eq!(
+            told(|second| (counts(7, 100), second > 10)),
+            Some(15),
+            "it counts from when the link is up"
+        );
     }
 }

@@ -5,8 +5,8 @@
 
 use ringway_packet::{Batch, Packet, Pool};
 use ringway_port::{
-    Capabilities, Error, Information, Link, MacAddress, Port, ReceiveCounters, ReceiveQueue, Statistics, TransmitCounters,
-    TransmitQueue,
+    Capabilities, Error, Information, Link, MacAddress, Port, ReceiveCounters, ReceiveQueue, Statistics,
+    TransmitCounters, TransmitQueue,
 };
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;

@@ -301,7 +301,15 @@ impl Session {
     /// `workers` forward between `ports`; task n sends on port `targets[n]`. `events` is the other end of what
     /// workers and signals send to.
     pub fn new(workers: Workers, ports: Vec<Active>, targets: Vec<usize>, events: Receiver<Event>) -> Self {
-        Self { workers, ports, targets, events, started: Instant::now(), adaptive: None, hangs: Hangs::default() }
+        Self {
+            workers,
+            ports,
+            targets,
+            events,
+            started: Instant::now(),
+            adaptive: None,
+            hangs: Hangs::default(),
+        }
     }
 
     /// With interrupts: how often they may come. Says of which ports that can't be set.
@@ -423,7 +431,10 @@ impl Session {
             let (Some(port), Some(counts)) = (port(task), counts.get(task)) else { continue };
             let name = &port.information().name;
             if !port.control.capabilities().queue_reset {
-                let reason = format!("it stopped sending, with {} packets in its ring and the link up", counts.pending);
+                let reason = format!(
+                    "it stopped sending, with {} packets in its ring and the link up",
+                    counts.pending
+                );
                 return Err(Error::Failed { port: name.clone(), reason });
             }
             watch.stood_still(name, counts.pending);
