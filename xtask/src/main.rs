@@ -7,6 +7,7 @@ mod debian;
 mod lab;
 mod man;
 mod ovs;
+mod prove;
 mod tool;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ enum Command {
     Safety(checks::safety::SafetyArgs),
     /// Compares the flow parser with Open vSwitch's own, and runs Open vSwitch with ours
     Ovs(ovs::OvsArgs),
+    /// Long runs, in turn: fuzzing, comparison with Open vSwitch, forwarding under faults; totals are kept
+    Prove(prove::ProveArgs),
     /// Writes the manual pages of `ringway`
     Man(man::ManArgs),
     #[command(flatten)]
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::LabInside(arguments) => lab::run_inside(&arguments),
         Command::Safety(arguments) => checks::safety::run(&arguments),
         Command::Ovs(arguments) => ovs::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::Binding(command) => {
             Ok(command.run(&binding::Context::new("cargo xtask", binding::Elevation::Sudo)))

@@ -160,6 +160,29 @@ mod tests {
     }
 
     #[test]
+    fn when_huge_pages_are_gone_ordinary_ones_serve() {
+        let field = |name: &str| {
+            let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+            line.and_then(|line| {
+                line.trim_start_matches(':').split_whitespace().next()?.parse::<usize>().ok()
+            })
+        };
+        let huge = PageSize::Huge2M.bytes();
+        // All that are there, up to what a test may take, and then one more region than there are pages for.
+        let free = field("HugePages_Free").unwrap_or(0).min(64);
+        let mut held = Vec::new();
+        for _ in 0..=free {
+            held.push(allocate(huge, Placement::default()).unwrap());
+        }
+        let (region, pages) = held.last().unwrap();
+        assert!(region.size() >= huge, "memory there is in any case");
+        if free < 64 {
+            assert_eq!(*pages, PageSize::Ordinary);
+        }
+    }
+
+    #[test]
     fn no_bytes_and_too_many_are_refused() {
         assert!(matches!(allocate(0, Placement::default()), Err(Error::Size { .. })));
         assert!(allocate(usize::MAX, Placement::default()).is_err());

@@ -84,6 +84,26 @@ fn the_link_goes_down_and_up_with_its_speed() {
 }
 
 #[test]
+fn a_link_that_flaps_leaves_packets_moving_and_no_buffer_behind() {
+    let mut rig = Rig::new(named(Options::default()), 1024);
+    let mut port = rig.open(&PortOptions::default());
+    let mut batch = Batch::new(&rig.pool, 8);
+    for flap in 0..500 {
+        let up = flap % 2 == 1;
+        rig.device.set_link(up);
+        assert_eq!(port.control.link().unwrap().is_up(), up);
+        let was_taken = rig.device.inject(&frame(flap, 60));
+        assert_eq!(was_taken, up, "no frame comes over a cable that is out");
+        assert_eq!(port.receive[0].receive(&mut batch).unwrap(), usize::from(up));
+        port.transmit[0].transmit(&mut batch).unwrap();
+        assert!(batch.is_empty());
+        rig.run();
+    }
+    drop((port, batch));
+    rig.is_clean();
+}
+
+#[test]
 fn promiscuous_mode_is_set_and_restored() {
     let mut rig = Rig::new(named(Options::default()), 1024);
     let mut port = rig.open(&PortOptions::default());

@@ -43,7 +43,8 @@ pub(super) fn check(surroundings: &Surroundings) -> Result<String> {
     if !faults.is_empty() {
         bail!("{}\nallowed are {}", faults.join("\n"), ALLOWED.join(", "));
     }
-    Ok(format!("{} packages", metadata.packages.len()))
+    let direct = super::dependencies::check(&surroundings.root)?;
+    Ok(format!("{} packages; {direct}", metadata.packages.len()))
 }
 
 /// What is wrong with a package's licence, if anything.

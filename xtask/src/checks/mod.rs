@@ -4,11 +4,14 @@
 //! A step that finds something missing fails and says what: nothing is skipped silently. To add a step, add
 //! one entry to [`STEPS`].
 
+mod dependencies;
+pub mod hostile;
 mod licences;
 pub mod safety;
 mod sanitizers;
 mod standard_library;
 mod steps;
+mod valgrind;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +61,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs", does: "the documentation builds without a warning", quick: true, run: steps::docs },
     Step {
         name: "licences",
-        does: "every dependency's licence is permissive",
+        does: "every dependency's licence is permissive, and docs/dependencies.md says why it is there",
         quick: true,
         run: licences::check,
     },
@@ -69,6 +72,12 @@ const STEPS: &[Step] = &[
         run: safety::check,
     },
     Step { name: "tests", does: "unit, model and documentation tests", quick: true, run: steps::tests },
+    Step {
+        name: "hostile",
+        does: "hostile devices and packets, and faults, in bounded form",
+        quick: true,
+        run: hostile::check,
+    },
     Step {
         name: "loom",
         does: "every interleaving of the lending protocol",
@@ -90,8 +99,14 @@ const STEPS: &[Step] = &[
     Step {
         name: "bench",
         does: "the packet path keeps to its budgets of instructions",
-        quick: true,
+        quick: false,
         run: steps::bench,
+    },
+    Step {
+        name: "valgrind",
+        does: "valgrind's memcheck on the crates with `unsafe`",
+        quick: false,
+        run: valgrind::check,
     },
     Step { name: "lab", does: "the cases in virtual machines", quick: false, run: steps::lab },
     Step {

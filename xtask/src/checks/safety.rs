@@ -15,6 +15,7 @@ use super::Surroundings;
 
 const DOCUMENT: &str = "docs/safety.md";
 const BEGIN: &str = "<!-- unsafe: begin (cargo xtask safety --write) -->\n";
+const FAULTS: &str = "\n## Faults, each made to happen\n";
 const END: &str = "<!-- unsafe: end -->\n";
 
 /// Arguments of `cargo xtask safety`.
@@ -67,6 +68,12 @@ fn compare(root: &Path) -> Result<String> {
     if !missing.is_empty() {
         bail!("{DOCUMENT} names tests that are nowhere in crates: {}", missing.join(", "));
     }
+    let known: BTreeSet<&str> = crate::lab::case_names();
+    let unknown: Vec<&str> = cases_named(&text).into_iter().filter(|case| !known.contains(case)).collect();
+    if !unknown.is_empty() {
+        bail!("{DOCUMENT} names cases that the lab doesn't have: {}", unknown.join(", "));
+    }
+    faults(root)?;
     Ok(format!(
         "{count} uses of `unsafe`, each with its argument in {DOCUMENT}; {} tests named there are there",
         tests.len()
@@ -84,6 +91,32 @@ fn tests_named(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// The table of faults: how many kinds it has, and how many tests and cases it names.
+pub(super) fn faults(root: &Path) -> Result<(usize, usize)> {
+    let (text, _, _) = parts(root)?;
+    let table = text.split_once(FAULTS).map(|(_, rest)| rest.split("\n## ").next().unwrap_or_default());
+    let rows: Vec<&str> = table
+        .with_context(|| format!("{DOCUMENT} has no table of faults"))?
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| fault"))
+        .collect();
+    let mut named = 0;
+    for row in &rows {
+        let tests = tests_named(row).len() + cases_named(row).len();
+        if tests == 0 {
+            bail!("{DOCUMENT}: no test is named in {row}");
+        }
+        named += tests;
+    }
+    Ok((rows.len(), named))
+}
+
+/// The cases of the lab that a text names: `lab: restart-after-panic`.
+fn cases_named(text: &str) -> BTreeSet<&str> {
+    let before = text.split(BEGIN).next().unwrap_or_default();
+    before.split('`').skip(1).step_by(2).filter_map(|word| word.strip_prefix("lab: ")).collect()
+}
+
 /// Those of them that no source file of the crates has.
 fn missing<'a>(root: &Path, tests: &BTreeSet<&'a str>) -> Result<Vec<&'a str>> {
     let mut files = Vec::new();
@@ -91,6 +124,7 @@ fn missing<'a>(root: &Path, tests: &BTreeSet<&'a str>) -> Result<Vec<&'a str>> {
         collect(&name.join("src"), &mut files)?;
         collect(&name.join("tests"), &mut files)?;
     }
+    collect(&root.join("fuzz/hostile/tests"), &mut files)?;
     let mut missing = tests.clone();
     for file in files {
         let source = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;

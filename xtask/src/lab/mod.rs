@@ -38,6 +38,11 @@ use crate::cache::{self, Cache};
 use crate::tool;
 use plan::Plan;
 
+/// The names of all cases.
+pub fn case_names() -> std::collections::BTreeSet<&'static str> {
+    cases::all().iter().map(|case| case.name).chain(cases::ON_HOST.iter().map(|case| case.name)).collect()
+}
+
 /// Arguments of `cargo xtask lab`.
 #[derive(Debug, Args)]
 pub struct LabArgs {

@@ -50,6 +50,12 @@ impl Watch for Watcher<'_> {
         self.live.warn(format_args!("{failure}; the ports are given back"));
     }
 
+    fn stood_still(&mut self, port: &str, packets: u64) {
+        self.live.warn(format_args!(
+            "{port}: its transmit queue stood still with {packets} packets, which are lost; it is started anew"
+        ));
+    }
+
     fn quieten(&mut self) {
         if let Some(emulation) = &mut self.emulation {
             emulation.stop_sources();

@@ -3,7 +3,7 @@
 //! Contract: one writer, the worker that runs the task; anyone reads. Plain loads and stores, no atomic
 //! read-modify-write; cache lines of their own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What one task counted, written by its worker.
 #[derive(Debug, Default)]
@@ -14,6 +14,10 @@ pub struct TaskCounters {
     dropped: AtomicU64,
     unsent: AtomicU64,
     slept: AtomicU64,
+    pending: AtomicU64,
+    restarts: AtomicU64,
+    /// The other way round: the main thread asks, the worker answers.
+    wanted: AtomicBool,
 }
 
 /// A reading of one task's counters, in packets.
@@ -29,6 +33,10 @@ pub struct TaskCounts {
     pub unsent: u64,
     /// Times that its worker slept until a device interrupted it; counted at the worker's first task.
     pub slept: u64,
+    /// In the transmit ring when the worker last had nothing to do, or no room.
+    pub pending: u64,
+    /// Times that the transmit queue was started anew, since it stood still.
+    pub restarts: u64,
 }
 
 /// For counters with one writer.
@@ -63,6 +71,31 @@ impl TaskCounters {
         add(&self.slept, 1);
     }
 
+    #[inline]
+    pub(crate) fn pending(&self, packets: u64) {
+        if self.pending.load(Ordering::Relaxed) != packets {
+            self.pending.store(packets, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn restarted(&self, lost: u64) {
+        add(&self.restarts, 1);
+        add(&self.unsent, lost);
+    }
+
+    /// Asks the worker to start its transmit queue anew.
+    #[cold]
+    pub(super) fn want_restart(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is asked for: once.
+    #[inline]
+    pub(super) fn is_restart_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::Relaxed)
+    }
+
     /// What was counted.
     pub fn read(&self) -> TaskCounts {
         TaskCounts {
@@ -71,6 +104,8 @@ impl TaskCounters {
             dropped: self.dropped.load(Ordering::Relaxed),
             unsent: self.unsent.load(Ordering::Relaxed),
             slept: self.slept.load(Ordering::Relaxed),
+            pending: self.pending.load(Ordering::Relaxed),
+            restarts: self.restarts.load(Ordering::Relaxed),
         }
     }
 }

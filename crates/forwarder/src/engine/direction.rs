@@ -95,16 +95,31 @@ impl Direction {
             if round.received == 0 {
                 // Idle: buffers that were sent must not wait for the next packet.
                 self.transmit.reclaim()?;
+                self.look_after_ring()?;
                 return Ok(round);
             }
             self.touch();
         }
         round.sent = self.transmit.transmit(&mut self.batch)?;
         self.counters.forwarded(round.sent as u64);
-        if !self.batch.is_empty() && self.when_full == WhenFull::Drop {
-            self.counters.dropped(self.batch.clear() as u64);
+        if !self.batch.is_empty() {
+            self.look_after_ring()?;
+            if self.when_full == WhenFull::Drop {
+                self.counters.dropped(self.batch.clear() as u64);
+            }
         }
         Ok(round)
+    }
+
+    /// With nothing to do, or no room: says what is in the ring, and starts it anew when it was found to stand still.
+    fn look_after_ring(&mut self) -> Result<(), Error> {
+        let pending = self.transmit.pending() as u64;
+        self.counters.pending(pending);
+        if self.counters.is_restart_wanted() {
+            self.transmit.restart()?;
+            self.counters.restarted(pending);
+        }
+        Ok(())
     }
 
     /// The same within a limit.

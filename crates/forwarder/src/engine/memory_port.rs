@@ -5,8 +5,8 @@
 
 use ringway_packet::{Batch, Packet, Pool};
 use ringway_port::{
-    Error, Information, Link, MacAddress, Port, ReceiveCounters, ReceiveQueue, Statistics, TransmitCounters,
-    TransmitQueue,
+    Capabilities, Error, Information, Link, MacAddress, Port, ReceiveCounters, ReceiveQueue, Statistics,
+    TransmitCounters, TransmitQueue,
 };
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -29,6 +29,8 @@ pub(crate) struct Wire {
     /// Whether receiving panics.
     pub(crate) panics: AtomicBool,
     pub(crate) promiscuous: AtomicBool,
+    /// Whether its transmit queue can be started anew, after which the device sends again.
+    pub(crate) restarts: AtomicBool,
     /// Whether the cable is out.
     pub(crate) unplugged: AtomicBool,
     /// How often the link was asked for.
@@ -76,6 +78,7 @@ impl Wire {
             lost: AtomicBool::new(false),
             panics: AtomicBool::new(false),
             promiscuous: AtomicBool::new(false),
+            restarts: AtomicBool::new(false),
             unplugged: AtomicBool::new(false),
             link_asked: AtomicUsize::new(0),
             link_interrupt: None,
@@ -161,6 +164,12 @@ impl Port for Part {
         statistics.receive.push(self.wire.receive.read());
         statistics.transmit.push(self.wire.transmit.read());
         Ok(statistics)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.queue_reset = self.wire.restarts.load(Ordering::Relaxed);
+        capabilities
     }
 
     fn is_promiscuous(&self) -> bool {
@@ -262,5 +271,12 @@ impl TransmitQueue for Part {
 
     fn pending(&self) -> usize {
         self.wire.held.load(Ordering::Relaxed)
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        self.wire.note("restarted");
+        self.wire.held.store(0, Ordering::Relaxed);
+        self.wire.room.store(usize::MAX, Ordering::Relaxed);
+        Ok(())
     }
 }

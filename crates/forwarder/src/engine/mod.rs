@@ -20,6 +20,7 @@
 mod budget;
 mod counters;
 mod direction;
+mod hang;
 mod moderation;
 mod session;
 mod shared;

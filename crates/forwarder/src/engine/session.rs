@@ -5,6 +5,7 @@
 //! counters read, receive modes restored, queues dropped, ports dropped. A panic of the main thread takes the same
 //! way by the order of the fields.
 
+use super::hang::Hangs;
 use super::moderation::{Adaptive, Moderation};
 use super::shared::Event;
 use super::worker::Failure;
@@ -234,6 +235,9 @@ pub trait Watch {
     /// The link of a port has changed.
     fn link(&mut self, _port: &str, _link: &Link) {}
 
+    /// The transmit queue of a port stood still with so many packets in it, and is started anew.
+    fn stood_still(&mut self, _port: &str, _packets: u64) {}
+
     /// The receive mode of a port was put back, or should have been.
     fn restored(&mut self, _port: &str, _mode: Reception, _result: Result<(), Error>) {}
 }
@@ -290,13 +294,22 @@ pub struct Session {
     started: Instant,
     /// With interrupts whose distance follows the load.
     adaptive: Option<Adaptive>,
+    hangs: Hangs,
 }
 
 impl Session {
     /// `workers` forward between `ports`; task n sends on port `targets[n]`. `events` is the other end of what
     /// workers and signals send to.
     pub fn new(workers: Workers, ports: Vec<Active>, targets: Vec<usize>, events: Receiver<Event>) -> Self {
-        Self { workers, ports, targets, events, started: Instant::now(), adaptive: None }
+        Self {
+            workers,
+            ports,
+            targets,
+            events,
+            started: Instant::now(),
+            adaptive: None,
+            hangs: Hangs::default(),
+        }
     }
 
     /// With interrupts: how often they may come. Says of which ports that can't be set.
@@ -378,6 +391,7 @@ impl Session {
                     }
                 }
                 self.adapt()?;
+                self.look_for_hangs(watch)?;
                 next_check = now + CHECK_INTERVAL;
             }
             if let Some(due) = next_sample.filter(|&due| now >= due) {
@@ -406,6 +420,29 @@ impl Session {
             Err(Error::Unsupported { .. }) => Ok(()),
             other => other,
         })
+    }
+
+    /// Transmit queues that stand still are started anew, or end the run.
+    fn look_for_hangs(&mut self, watch: &mut dyn Watch) -> Result<(), Error> {
+        let counts = self.workers.counts();
+        let port = |task: usize| self.targets.get(task).and_then(|&port| self.ports.get(port));
+        let hanging = self.hangs.look(&counts, |task| port(task).is_some_and(|port| port.link.is_up()));
+        for task in hanging {
+            let (Some(port), Some(counts)) = (port(task), counts.get(task)) else { continue };
+            let name = &port.information().name;
+            if !port.control.capabilities().queue_reset {
+                let reason = format!(
+                    "it stopped sending, with {} packets in its ring and the link up",
+                    counts.pending
+                );
+                return Err(Error::Failed { port: name.clone(), reason });
+            }
+            watch.stood_still(name, counts.pending);
+            if let Some(counters) = self.workers.counters().get(task) {
+                counters.want_restart();
+            }
+        }
+        Ok(())
     }
 
     /// Stops the sources and waits for what is under way, while the workers still run.

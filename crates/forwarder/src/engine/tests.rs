@@ -1,5 +1,7 @@
 //! The engine's behaviour, on ports in memory.
 
+mod hangs;
+
 use super::memory_port::{Wire, open};
 use super::*;
 use ringway_dma::AddressSpace;

@@ -76,6 +76,31 @@ fn a_link_that_goes_comes_back_and_frames_pass_again() {
 }
 
 #[test]
+fn a_link_that_flaps_loses_no_buffer_and_no_frame_that_the_device_took() {
+    let mut port = open(model(Personality::Backplane82599));
+    let (mut taken, mut received, mut given, mut sent) = (0, 0, 0, 0);
+    for flap in 0..500u64 {
+        port.device.set_link(flap % 2 == 1);
+        assert_eq!(port.control.link().unwrap().is_up(), flap % 2 == 1);
+        for number in 0..flap % 7 {
+            taken += u64::from(port.device.inject(&frame(number, 60)));
+            let mut batch = port.batch(1);
+            batch.push(port.pool.packet_from(&frame(number, 60)).unwrap()).unwrap();
+            given += port.transmit[0].transmit(&mut batch).unwrap();
+            port.device.step();
+        }
+        sent += std::iter::from_fn(|| port.device.take_sent()).count();
+        received += std::iter::from_fn(|| port.take()).count() as u64;
+    }
+    while port.device.step() > 0 {}
+    sent += std::iter::from_fn(|| port.device.take_sent()).count();
+    assert!(taken > 500 && given > 1000, "{taken} taken, {given} given");
+    assert_eq!((received, sent), (taken, given));
+    assert_eq!(port.control.statistics().unwrap().received().packets, taken);
+    port.close();
+}
+
+#[test]
 fn the_module_is_identified_and_named_when_there_is_no_signal() {
     let mut setup = Setup::default();
     setup.model.link = false;

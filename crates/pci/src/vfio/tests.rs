@@ -205,3 +205,21 @@ fn an_address_space_of_another_kind_is_refused() {
     let opening = Opening::of(nic()).on(Sysfs::under(&machine.0)).in_space(&space);
     assert!(matches!(opening.open().unwrap_err(), Error::OtherSpace { .. }));
 }
+
+#[test]
+fn a_group_whose_node_is_gone_or_taken_away_is_named_with_the_way_back() {
+    use crate::vfio::discover::explain_group_open;
+    use rustix::io::Errno;
+    let machine = Machine::sound();
+    let sysfs = Sysfs::under(&machine.0);
+    let node = Path::new("/dev/vfio/7");
+    let taken = explain_group_open(&sysfs, nic(), node, Errno::ACCESS);
+    assert!(matches!(taken, Error::NoRights { .. }));
+    assert_says(&taken, &["/dev/vfio/7", "belongs to", "sudo ringway bind 0000:03:00.0 --user"]);
+    let gone = explain_group_open(&sysfs, nic(), node, Errno::NOENT);
+    assert!(matches!(gone, Error::NoVfio { .. }));
+    assert_says(&gone, &["/dev/vfio/7", "--device"]);
+    let busy = explain_group_open(&sysfs, nic(), node, Errno::BUSY);
+    assert!(matches!(busy, Error::Busy { .. }));
+    assert_says(&busy, &[NIC, "/dev/vfio/7", "has it open"]);
+}

@@ -1,0 +1,81 @@
+//! A transmit queue that stands still: packets are in its ring, the link is up, and seconds pass in which none is sent.
+//!
+//! Workers publish how much is pending while they have nothing better to do; the main thread looks once a second. What
+//! follows is the session's: a queue that can be started anew is, and the packets that were in it count as unsent; where
+//! the device can't do that the run ends, which resets the port.
+//!
+//! A queue whose link is down, or whose ring is empty, doesn't hang. One that is paused by the other end for longer does,
+//! to us: nobody pauses for seconds.
+
+use super::counters::TaskCounts;
+
+/// Looks in a row, a second apart, in which nothing moved.
+const LOOKS: u32 = 5;
+
+/// What was seen of each task's transmit queue.
+#[derive(Debug, Default)]
+pub(super) struct Hangs {
+    seen: Vec<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    pending: u64,
+    moved: u64,
+    looks: u32,
+}
+
+impl Hangs {
+    /// Looks again, and names the tasks whose queues hang. `is_up`: whether task n's port has a link.
+    pub(super) fn look(&mut self, counts: &[TaskCounts], is_up: impl Fn(usize) -> bool) -> Vec<usize> {
+        self.seen.resize(counts.len(), Seen::default());
+        let mut hanging = Vec::new();
+        for (task, (seen, now)) in self.seen.iter_mut().zip(counts).enumerate() {
+            let moved = now.forwarded.wrapping_add(now.handled).wrapping_add(now.restarts);
+            let stands = now.pending > 0 && now.pending == seen.pending && moved == seen.moved && is_up(task);
+            let looks = if stands { seen.looks.saturating_add(1) } else { 0 };
+            *seen = Seen { pending: now.pending, moved, looks };
+            if looks >= LOOKS {
+                seen.looks = 0;
+                hanging.push(task);
+            }
+        }
+        hanging
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(pending: u64, forwarded: u64) -> [TaskCounts; 1] {
+        [TaskCounts { pending, forwarded, ..TaskCounts::default() }]
+    }
+
+    /// At which look a hang is told, of twenty.
+    fn told(mut look: impl FnMut(u64) -> ([TaskCounts; 1], bool)) -> Option<u64> {
+        let mut hangs = Hangs::default();
+        (1..=20).find(|&second| {
+            let (counts, up) = look(second);
+            !hangs.look(&counts, |_| up).is_empty()
+        })
+    }
+
+    #[test]
+    fn a_ring_in_which_nothing_moves_for_five_seconds_hangs() {
+        assert_eq!(told(|_| (counts(7, 100), true)), Some(6));
+    }
+
+    #[test]
+    fn an_empty_ring_a_busy_one_and_one_without_a_link_do_not_hang() {
+        assert_eq!(told(|_| (counts(0, 100), true)), None);
+        assert_eq!(told(|second| (counts(7, second), true)), None, "it is full and goes on");
+        assert_eq!(told(|second| (counts(20 - second, 100), true)), None, "it empties");
+        assert_eq!(told(|_| (counts(7, 100), false)), None);
+        assert_eq!(
+            told(|second| (counts(7, 100), second > 10)),
+            Some(15),
+            "it counts from when the link is up"
+        );
+    }
+}
