@@ -49,6 +49,16 @@ pub enum Part {
     Reclaim,
 }
 
+/// Whether a function gets buffers from the pool for a queue, a magazine at a time.
+pub fn gets(function: &str) -> bool {
+    function.contains("Stock::get") || function.contains("::pop")
+}
+
+/// Whether a function puts buffers back into the pool for a queue, a magazine at a time.
+pub fn puts(function: &str) -> bool {
+    function.contains("take_back_slots") || function.contains("::push")
+}
+
 impl Part {
     /// All of them, in a packet's order.
     pub const ALL: [Self; 5] = [Self::Receive, Self::Touch, Self::Flow, Self::Transmit, Self::Reclaim];

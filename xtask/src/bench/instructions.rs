@@ -88,6 +88,10 @@ fn forwarded(figures: &mut Figures, name: &str, profile: &Profile, packets: u64,
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Flow) {
         figures.insert(format!("{name}/{}", part.name()), per(instructions(Some(part)), packets));
     }
+    for (word, is_part) in [("get", forwarding::gets as fn(&str) -> bool), ("put", forwarding::puts)] {
+        let count = profile.sum(event::INSTRUCTIONS, is_part);
+        figures.insert(format!("{name}/pool-{word}"), per(count, packets));
+    }
     for (word, event) in EVENTS {
         let count = profile.sum(event, forwarding::counts);
         if count > 0 {

@@ -177,7 +177,12 @@ fn pool(figures: &Figures) -> String {
     let columns: Vec<String> = ["buffers at once".to_owned()].into_iter().chain(numbers(&POOL)).collect();
     let mut table = Table::new(&columns);
     let cells = POOL.iter().map(|size| shown(figures.get(&format!("pool/{size}"))));
-    table.row(["get and put, instructions a buffer".to_owned()].into_iter().chain(cells));
+    table.row(["packets made and dropped".to_owned()].into_iter().chain(cells));
+    for (driver, what, name) in [("ixgbe", "get", "pool-get"), ("ixgbe", "put", "pool-put")] {
+        let figure = |size: &usize| shown(figures.get(&format!("{driver}/forward/{size}/{name}")));
+        let row = [format!("a queue's {what}, a magazine at a time")];
+        table.row(row.into_iter().chain(POOL.iter().map(figure)));
+    }
     table.text()
 }
 
