@@ -25,7 +25,7 @@ use crate::{cache, tool};
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Leaves out what takes minutes: the lab and the comparison with Open vSwitch
+    /// Leaves out what takes packages of Debian's: valgrind, the lab and the comparison with Open vSwitch
     #[arg(long)]
     quick: bool,
     /// Runs only these steps
