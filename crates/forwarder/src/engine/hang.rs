@@ -4,8 +4,8 @@
 //! follows is the session's: a queue that can be started anew is, and the packets that were in it count as unsent; where
 //! the device can't do that the run ends, which resets the port.
 //!
-//! A queue whose link is down, or whose ring is empty, doesn't hang. One that is paused by the other end for longer does,
-//! to us: nobody pauses for seconds.
+//! A queue whose link is down, or whose ring is empty, doesn't hang. Where a port obeys pause frames the other end may hold it
+//! up for as long as it likes, and nothing follows: what stands still there can't be told from what is made to wait.
 
 use super::counters::TaskCounts;
 

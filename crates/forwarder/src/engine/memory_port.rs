@@ -5,8 +5,8 @@
 
 use ringway_packet::{Batch, Packet, Pool};
 use ringway_port::{
-    Capabilities, Error, Information, Link, MacAddress, Port, ReceiveCounters, ReceiveQueue, Statistics,
-    TransmitCounters, TransmitQueue,
+    Capabilities, Error, Information, Link, MacAddress, Pause, Port, ReceiveCounters, ReceiveQueue,
+    Statistics, TransmitCounters, TransmitQueue,
 };
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -31,6 +31,8 @@ pub(crate) struct Wire {
     pub(crate) promiscuous: AtomicBool,
     /// Whether its transmit queue can be started anew, after which the device sends again.
     pub(crate) restarts: AtomicBool,
+    /// Whether it obeys pause frames.
+    pub(crate) obeys: AtomicBool,
     /// Whether the cable is out.
     pub(crate) unplugged: AtomicBool,
     /// How often the link was asked for.
@@ -79,6 +81,7 @@ impl Wire {
             panics: AtomicBool::new(false),
             promiscuous: AtomicBool::new(false),
             restarts: AtomicBool::new(false),
+            obeys: AtomicBool::new(false),
             unplugged: AtomicBool::new(false),
             link_asked: AtomicUsize::new(0),
             link_interrupt: None,
@@ -170,6 +173,10 @@ impl Port for Part {
         let mut capabilities = Capabilities::default();
         capabilities.queue_reset = self.wire.restarts.load(Ordering::Relaxed);
         capabilities
+    }
+
+    fn pause(&mut self) -> Result<Pause, Error> {
+        Ok(Pause { obey: self.wire.obeys.load(Ordering::Relaxed), send: false })
     }
 
     fn is_promiscuous(&self) -> bool {

@@ -428,7 +428,11 @@ impl Session {
         let port = |task: usize| self.targets.get(task).and_then(|&port| self.ports.get(port));
         let hanging = self.hangs.look(&counts, |task| port(task).is_some_and(|port| port.link.is_up()));
         for task in hanging {
-            let (Some(port), Some(counts)) = (port(task), counts.get(task)) else { continue };
+            let port = self.targets.get(task).and_then(|&port| self.ports.get_mut(port));
+            let (Some(port), Some(counts)) = (port, counts.get(task)) else { continue };
+            if port.control.pause().is_ok_and(|pause| pause.obey) {
+                continue; // The other end may hold it up for as long as it likes.
+            }
             let name = &port.information().name;
             if !port.control.capabilities().queue_reset {
                 let reason = format!(

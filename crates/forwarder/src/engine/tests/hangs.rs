@@ -36,3 +36,17 @@ fn a_transmit_queue_that_stands_still_for_good_ends_the_run_with_the_ports_name(
     }
     assert_eq!(bench.pool.available(), BUFFERS);
 }
+
+#[test]
+fn a_port_that_obeys_pause_frames_may_be_held_up_for_long() {
+    let bench = Bench::new();
+    bench.b.room.store(100, Ordering::Relaxed);
+    bench.b.obeys.store(true, Ordering::Relaxed);
+    bench.a.offer(numbered(150, 1));
+    // Looked after once a second, with more looks than a hang takes.
+    let looks = |bench: &Bench| bench.b.link_asked.load(Ordering::Relaxed);
+    let outcome =
+        bench.run_until(&Options::default(), |bench| bench.b.sent().len() == 100 && looks(bench) > 10);
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert_eq!(bench.pool.available(), BUFFERS);
+}
