@@ -435,30 +435,27 @@ fn what_doctor_asks_for_is_enough_for_a_run_by_default_and_not_much_more() {
 #[test]
 fn with_interrupts_few_packets_are_slept_between_and_none_is_lost() {
     for device in ["82599", "virtio-net"] {
-        let output = run(&[
-            "forward",
-            "emulated:0",
-            "emulated:1",
-            "--emulate",
-            device,
-            "--interrupts",
-            "--idle",
-            "20us",
-            "--rate",
-            "500pps",
-            "--packets",
-            "400",
-            "--json",
-        ]);
-        let summary = json(&output);
-        assert!(number(&summary, "forwarded") >= 400, "{summary}");
-        // On a busy machine packets come in bunches.
-        assert!(number(&summary, "slept") >= 1, "{summary}");
-        for stream in summary["streams"].as_array().unwrap() {
-            assert_eq!((number(stream, "damaged"), number(stream, "out_of_order")), (0, 0), "{stream}");
-        }
-        assert_eq!(number(&summary, "dropped"), 0, "{summary}");
+        // On a busy machine packets come in bunches, and between two looks at a queue there is always one: the longer the
+        // gaps, the busier the machine may be.
+        let slept = [(500, 400), (50, 40), (5, 8)].into_iter().any(|(rate, packets)| {
+            let summary = forwarded_with_interrupts(device, rate, packets);
+            assert!(number(&summary, "forwarded") >= packets, "{summary}");
+            for stream in summary["streams"].as_array().unwrap() {
+                assert_eq!((number(stream, "damaged"), number(stream, "out_of_order")), (0, 0), "{stream}");
+            }
+            assert_eq!(number(&summary, "dropped"), 0, "{summary}");
+            number(&summary, "slept") >= 1
+        });
+        assert!(slept, "{device}: not at five packets a second either");
     }
+}
+
+fn forwarded_with_interrupts(device: &str, rate: u64, packets: u64) -> Value {
+    let (rate, packets) = (format!("{rate}pps"), packets.to_string());
+    let mut arguments =
+        vec!["forward", "emulated:0", "emulated:1", "--interrupts", "--idle", "20us", "--json"];
+    arguments.extend(["--emulate", device, "--rate", &rate, "--packets", &packets]);
+    json(&run(&arguments))
 }
 
 #[test]

@@ -45,6 +45,9 @@ struct Step {
     run: fn(&Surroundings) -> Result<String>,
 }
 
+/// How much of an error the closing table shows, in characters.
+const BRIEF: usize = 300;
+
 /// What the steps share.
 #[derive(Debug)]
 struct Surroundings {
@@ -133,7 +136,7 @@ pub fn run(arguments: &TestArgs) -> Result<ExitCode> {
             Ok(_) => println!("      passed ({})", tool::seconds(time)),
             Err(error) => println!("      FAILED ({})\n{error:#}", tool::seconds(time)),
         }
-        rows.push(Row { name: step.name, time, outcome: outcome.map_err(|_| ()) });
+        rows.push(Row { name: step.name, time, outcome: outcome.map_err(|error| brief(&error)) });
     }
     print!("{}", table(&rows));
     let passed = rows.iter().all(|row| row.outcome.is_ok());
@@ -160,7 +163,13 @@ fn chosen(arguments: &TestArgs) -> Result<Vec<&'static Step>> {
 struct Row {
     name: &'static str,
     time: Duration,
-    outcome: Result<String, ()>,
+    outcome: Result<String, String>,
+}
+
+/// The last line of an error, which names the tests that failed where there are any.
+fn brief(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().next_back().unwrap_or_default().chars().take(BRIEF).collect()
 }
 
 /// The closing table, and how many steps passed and failed.
@@ -169,7 +178,7 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let (result, seen) = match &row.outcome {
             Ok(seen) => ("passed", seen.as_str()),
-            Err(()) => ("FAILED", "see above"),
+            Err(why) => ("FAILED", why.as_str()),
         };
         text.push_str(&format!("{:<12} {result:<8} {:>9}  {seen}\n", row.name, tool::seconds(row.time)));
     }
@@ -186,11 +195,11 @@ mod tests {
     fn the_table_ends_with_how_many_passed_and_failed() {
         let rows = [
             Row { name: "one", time: Duration::from_secs(1), outcome: Ok("7 tests".to_owned()) },
-            Row { name: "two", time: Duration::from_millis(250), outcome: Err(()) },
+            Row { name: "two", time: Duration::from_millis(250), outcome: Err("failed: a test".to_owned()) },
         ];
         let text = table(&rows);
         assert!(text.contains("one          passed       1.0 s  7 tests\n"), "{text}");
-        assert!(text.contains("two          FAILED"), "{text}");
+        assert!(text.contains("two          FAILED       0.2 s  failed: a test\n"), "{text}");
         assert!(text.ends_with("1 passed, 1 failed\n"), "{text}");
     }
 

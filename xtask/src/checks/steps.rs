@@ -100,7 +100,7 @@ fn component(subcommand: &str, component: &str) -> Result<()> {
 }
 
 /// Runs a program, writes all it says to the step's log, and shows the lines that the filter picks as they
-/// come. If the program fails, its last lines are the error.
+/// come. If the program fails, the error says which tests failed, or its last lines.
 pub(super) fn logged(
     surroundings: &Surroundings,
     name: &str,
@@ -133,12 +133,34 @@ pub(super) fn logged(
     let status = child.wait()?;
     if !status.success() {
         bail!(
-            "{shown_command} ended with {status}; all it said is in {}; its last lines:\n{}",
+            "{shown_command} ended with {status}; all it said is in {}; {}",
             path.display(),
-            tool::last_lines(&text, SHOWN)
+            failures(&text)
         );
     }
     Ok(text)
+}
+
+/// What a failed program said that matters: what the test harness says of the tests that failed, with their names
+/// in the last line; without any, the last lines.
+fn failures(text: &str) -> String {
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+        .collect();
+    if names.is_empty() {
+        return format!("its last lines:\n{}", tool::last_lines(text, SHOWN));
+    }
+    let mut told = String::from("what failed:\n");
+    let mut inside = false;
+    for line in text.lines() {
+        inside = (inside || line.starts_with("---- ")) && !line.starts_with("failures:");
+        if inside {
+            told.push_str(line);
+            told.push('\n');
+        }
+    }
+    format!("{}\nfailed: {}", tool::last_lines(&told, SHOWN), names.join(", "))
 }
 
 #[cfg(test)]
@@ -151,6 +173,17 @@ mod tests {
         assert_eq!(passed_in(line), Some(12));
         assert_eq!(passed_in("test result: FAILED. 3 passed; 1 failed"), Some(3));
         assert_eq!(passed_in("test some_test ... ok"), None);
+    }
+
+    #[test]
+    fn a_failing_test_is_told_by_name_at_the_end_whatever_came_after_it() {
+        let harness = "test good ... ok\ntest bad::one ... FAILED\n\nfailures:\n\n---- bad::one stdout ----\n\
+                       4 is not 5\n\nfailures:\n    bad::one\n\ntest result: FAILED. 1 passed; 1 failed\n";
+        let text = format!("{harness}{}", "test other ... ok\n".repeat(200));
+        let told = failures(&text);
+        assert!(told.contains("4 is not 5") && told.ends_with("failed: bad::one"), "{told}");
+        assert!(!told.contains("other"), "{told}");
+        assert!(failures("error: no such file\n").ends_with("its last lines:\nerror: no such file"));
     }
 
     #[test]

@@ -30,8 +30,11 @@ const CLASSES: [&str; 6] =
 /// Targets of cargo-fuzz, where it is installed.
 const TARGETS: [&str; 5] =
     ["hostile_ixgbe", "hostile_virtio", "hostile_packets", "flow_parse", "flow_expand"];
-/// Packets of one comparison with Open vSwitch; a slice has as many of them as its time allows.
-const PACKETS: u64 = 1_000_000;
+/// The comparison with Open vSwitch goes on by so many packets at a time, a minute or so; a slice has as many of these as
+/// its time allows, at least one.
+const PACKETS: u64 = 10_000_000;
+/// What its packets are made from. One seed for all slices: the comparison itself goes on where it ended.
+const COMPARISON_SEED: u64 = 0x0070_726f_7665;
 const COMPARISON: &str = "ovs-differential";
 const OVS_RELEASE: &str = "4.0";
 /// A slice that takes so much longer than it was given hangs.
@@ -89,10 +92,14 @@ pub fn run(arguments: &ProveArgs) -> Result<ExitCode> {
     }
     let mut totals = Totals::open(&path)?;
     let before = totals.violations();
+    let plan = plan(has_cargo_fuzz(), !arguments.without_ovs);
     let program = tool::timed("built the engine", || hostile::build(&root))?;
+    // Before the first slice, so that building counts neither as fuzzing nor as a hang.
+    for work in &plan {
+        work.prepare(&root, &folder)?;
+    }
     let (events, signals) = channel();
     let _listening = Signals::listen(events).context("signals can't be listened to")?;
-    let plan = plan(has_cargo_fuzz(), !arguments.without_ovs);
     let end = arguments.hours.map(|hours| Instant::now() + Duration::from_secs_f64(hours.max(0.0) * 3600.0));
     let left = || end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
     println!("long runs: {} kinds in turn; totals are kept in {}", plan.len(), path.display());
@@ -103,7 +110,7 @@ pub fn run(arguments: &ProveArgs) -> Result<ExitCode> {
             .min(left())
             .max(Duration::from_secs(1));
         let class = totals.of(&work.name());
-        let slice = Slice { work, root: &root, program: &program, seed: 1_000 + class.slices, time };
+        let slice = Slice { work, root: &root, folder: &folder, program: &program, before: class, time };
         let (came_to, ended) = slice.run(&signals)?;
         totals.add(&work.name(), came_to)?;
         print!("{}", totals.table());
@@ -143,6 +150,48 @@ impl Work {
             Self::Compare => COMPARISON.to_owned(),
         }
     }
+
+    /// Builds what its slices run.
+    fn prepare(&self, root: &Path, folder: &Path) -> Result<()> {
+        match self {
+            Self::Seeds(_) => Ok(()),
+            Self::Fuzz(target) => {
+                cache::create_folder(&corpus(folder, target))?;
+                cache::create_folder(&folder.join("artifacts"))?;
+                let mut command = cargo_fuzz();
+                command.args(["build", target]).current_dir(root);
+                tool::timed(format!("built {}", self.name()), || tool::output_of(&mut command)).map(drop)
+            }
+            Self::Compare => {
+                let mut command = compare(1, false);
+                command.current_dir(root);
+                tool::timed(format!("built {}", self.name()), || tool::output_of(&mut command)).map(drop)
+            }
+        }
+    }
+}
+
+/// cargo-fuzz, with the stable toolchain allowed to build for it.
+fn cargo_fuzz() -> Command {
+    let mut command = tool::cargo();
+    command.arg("fuzz").env("RUSTC_BOOTSTRAP", "1");
+    command
+}
+
+/// What a target found to be worth keeping, over all runs; the repository's own corpus is only read.
+fn corpus(folder: &Path, target: &str) -> PathBuf {
+    folder.join("corpus").join(target)
+}
+
+/// The comparison up to a packet.
+fn compare(packets: u64, from_start: bool) -> Command {
+    let mut command = Command::new(tool::OWN_PROGRAM);
+    command.args(["ovs", "--release", OVS_RELEASE, "--packets", &packets.to_string()]);
+    command.args(["--seed", &COMPARISON_SEED.to_string()]);
+    if from_start {
+        command.arg("--from-start");
+    }
+    command
 }
 
 /// One slice.
@@ -150,67 +199,79 @@ impl Work {
 struct Slice<'a> {
     work: &'a Work,
     root: &'a Path,
-    program: &'a PathBuf,
-    seed: u64,
+    folder: &'a Path,
+    program: &'a Path,
+    /// What its class came to before.
+    before: Class,
     time: Duration,
 }
 
 impl Slice<'_> {
-    fn command(&self) -> Command {
+    /// One that no slice had before.
+    fn seed(&self) -> u64 {
+        1_000 + self.before.slices
+    }
+
+    /// What to run when the slice came to so many cases already.
+    fn command(&self, cases: u64) -> Command {
         let seconds = self.time.as_secs().max(1).to_string();
+        let seed = self.seed().to_string();
         match self.work {
             Work::Seeds(class) => {
                 let mut command = Command::new(self.program);
-                command.args([class, "--seconds", &seconds, "--seed", &self.seed.to_string(), "--corpus"]);
+                command.args([class, "--seconds", &seconds, "--seed", &seed, "--corpus"]);
                 command.arg(self.root.join("fuzz/corpus"));
                 command
             }
             Work::Fuzz(target) => {
-                let mut command = tool::cargo();
-                command.args(["fuzz", "run", target, "--", &format!("-max_total_time={seconds}")]);
-                command.args([format!("-seed={}", self.seed)]).env("RUSTC_BOOTSTRAP", "1");
+                let mut command = cargo_fuzz();
+                command.args(["run", target]).arg(corpus(self.folder, target));
+                command.arg(self.root.join("fuzz/corpus").join(target)).arg("--");
+                command.args([format!("-max_total_time={seconds}"), format!("-seed={seed}")]);
+                command.arg(format!("-artifact_prefix={}/", self.folder.join("artifacts").display()));
                 command
             }
             Work::Compare => {
-                let mut command = Command::new(tool::OWN_PROGRAM);
-                command.args(["ovs", "--release", OVS_RELEASE, "--packets", &PACKETS.to_string()]);
-                command.args(["--seed", &self.seed.to_string()]);
-                command
+                let done = self.before.cases + cases;
+                compare(done + PACKETS, done == 0)
             }
         }
     }
 
     /// Runs it and says what it came to.
     fn run(&self, signals: &Receiver<Event>) -> Result<(Class, End)> {
-        println!("{}: {} s, seed {}", self.work.name(), self.time.as_secs(), self.seed);
+        println!("{}: {} s, slice {}", self.work.name(), self.time.as_secs(), self.before.slices + 1);
         let start = Instant::now();
-        let mut command = self.command();
-        // A terminal's SIGINT goes to us alone: we end the slice.
-        command.current_dir(self.root).stdin(Stdio::null()).process_group(0);
-        let (text, ended) = supervise(command, self.time + GRACE, signals)?;
-        let mut class = Class { slices: 1, seconds: start.elapsed().as_secs().max(1), ..Class::default() };
-        match self.work {
-            Work::Seeds(_) => {
-                if let Some(totals) = text.lines().find_map(hostile::Totals::of) {
-                    (class.cases, class.faults) = (totals.cases, totals.faults);
-                    class.violations = totals.violations;
+        let mut class = Class { slices: 1, ..Class::default() };
+        let ended = loop {
+            let mut command = self.command(class.cases);
+            let shown = tool::shown(&command);
+            // A terminal's SIGINT goes to us alone: we end the slice.
+            command.current_dir(self.root).stdin(Stdio::null()).process_group(0);
+            let (text, ended) = supervise(command, self.time + GRACE, signals)?;
+            match self.work {
+                Work::Seeds(_) => {
+                    if let Some(totals) = text.lines().find_map(hostile::Totals::of) {
+                        (class.cases, class.faults) = (totals.cases, totals.faults);
+                        class.violations = totals.violations;
+                    }
                 }
+                Work::Fuzz(_) => class.cases = text.lines().find_map(fuzz_runs).unwrap_or(0),
+                Work::Compare => class.cases += if ended == End::Itself(true) { PACKETS } else { 0 },
             }
-            Work::Fuzz(_) => class.cases = text.lines().find_map(fuzz_runs).unwrap_or(0),
-            Work::Compare => class.cases = if ended == End::Itself(true) { PACKETS } else { 0 },
-        }
-        // One that fails without saying of what, or hangs, is a violation too.
-        if matches!(ended, End::Itself(false) | End::Hang) && class.violations == 0 {
-            class.violations = 1;
-        }
-        if class.violations > 0 {
-            println!(
-                "VIOLATION in {}, seed {}:\n{}",
-                self.work.name(),
-                self.seed,
-                tool::last_lines(&text, 40)
-            );
-        }
+            // One that fails without saying of what, or hangs, is a violation too.
+            if matches!(ended, End::Itself(false) | End::Hang) && class.violations == 0 {
+                class.violations = 1;
+            }
+            if class.violations > 0 {
+                println!("VIOLATION in {} ({shown}):\n{}", self.work.name(), tool::last_lines(&text, 40));
+            }
+            let goes_on = *self.work == Work::Compare && ended == End::Itself(true);
+            if !goes_on || start.elapsed() >= self.time {
+                break ended;
+            }
+        };
+        class.seconds = start.elapsed().as_secs().max(1);
         Ok((class, ended))
     }
 }
@@ -272,9 +333,7 @@ mod tests {
         let (text, ended) = supervise(shell("echo one; exit 0"), long, &signals).unwrap();
         assert_eq!((text.as_str(), ended), ("one\n", End::Itself(true)));
         assert_eq!(supervise(shell("exit 3"), long, &signals).unwrap().1, End::Itself(false));
-        let (text, ended) =
-            supervise(shell("echo two; sleep 600"), Duration::from_secs(1), &signals).unwrap();
-        assert_eq!((text.as_str(), ended), ("two\n", End::Hang));
+        assert_eq!(supervise(shell("sleep 600"), Duration::from_secs(1), &signals).unwrap().1, End::Hang);
         events.send(Event::Signal(2)).unwrap();
         assert_eq!(supervise(shell("sleep 600"), long, &signals).unwrap().1, End::Signal);
     }
@@ -286,5 +345,23 @@ mod tests {
         assert_eq!(plan(false, false).len(), CLASSES.len());
         assert_eq!(fuzz_runs("Done 4711 runs in 61 second(s)"), Some(4711));
         assert_eq!(fuzz_runs("#4711 DONE cov: 5"), None);
+    }
+
+    #[test]
+    fn the_comparison_begins_once_and_then_goes_on_where_it_ended() {
+        let folder = Path::new("folder");
+        let before = |cases| Class { slices: 3, cases, ..Class::default() };
+        let shown = |before, cases| {
+            let time = Duration::from_secs(60);
+            let work = &Work::Compare;
+            let slice = Slice { work, root: folder, folder, program: folder, before, time };
+            tool::shown(&slice.command(cases))
+        };
+        assert!(
+            shown(before(0), 0).contains("--packets 10000000")
+                && shown(before(0), 0).contains("--from-start")
+        );
+        let later = shown(before(5), PACKETS);
+        assert!(later.contains("--packets 20000005") && !later.contains("--from-start"), "{later}");
     }
 }

