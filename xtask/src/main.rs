@@ -9,6 +9,7 @@ mod man;
 mod ovs;
 mod prove;
 mod tool;
+mod valgrind;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -16,7 +16,6 @@ mod programs;
 mod rates;
 mod scale;
 mod tables;
-mod valgrind;
 
 use std::process::ExitCode;
 
@@ -100,7 +99,7 @@ pub fn run(arguments: &BenchArgs) -> Result<ExitCode> {
 
 /// Counts instructions.
 fn count(root: &std::path::Path, extent: Extent) -> Result<Figures> {
-    let valgrind = valgrind::obtain(&Cache::open()?)?;
+    let valgrind = crate::valgrind::obtain(&Cache::open()?)?;
     let folder = programs::counted(root)?;
     instructions::count(&valgrind, &folder, extent)
 }

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use super::Surroundings;
 use super::steps::{logged, passed_tests};
 use crate::cache::Cache;
-use crate::debian::{self, Closure, Set};
 use crate::tool;
+use crate::valgrind::Memcheck;
 
 /// Test programs by package. Those with many threads or thousands of random cases take hours under memcheck.
 const PROGRAMS: [(&str, &[&str]); 3] = [
@@ -24,14 +23,13 @@ const FOUND: &str = "--error-exitcode=99";
 
 /// The step of the test run.
 pub(super) fn check(surroundings: &Surroundings) -> Result<String> {
-    let valgrind = Valgrind::find()?;
+    let memcheck = Memcheck::obtain(&Cache::open()?)?;
     let programs = programs(surroundings)?;
     let mut passed = 0;
     for name in PROGRAMS.iter().flat_map(|(_, names)| names.iter()) {
         let program = programs.get(*name).with_context(|| format!("cargo built no test program {name}"))?;
-        let mut command = valgrind.command();
-        command.args([FOUND, "--leak-check=no", "--fair-sched=try", "--quiet"]);
-        command.arg(program).arg("--test-threads=1").current_dir(&surroundings.root);
+        let mut command = memcheck.command(&[FOUND, "--leak-check=no", "--fair-sched=try"], program);
+        command.arg("--test-threads=1").current_dir(&surroundings.root);
         let text = logged(surroundings, &format!("valgrind-{name}"), &mut command, |_| false)?;
         passed += passed_tests(&text);
     }
@@ -39,42 +37,6 @@ pub(super) fn check(surroundings: &Surroundings) -> Result<String> {
         bail!("expected tests to run, saw none");
     }
     Ok(format!("{passed} tests without an error of memory"))
-}
-
-/// Where valgrind is: installed, or unpacked from its package.
-struct Valgrind {
-    program: PathBuf,
-    /// Where it finds its tools, if that isn't where it was built for.
-    library: Option<PathBuf>,
-}
-
-impl Valgrind {
-    fn find() -> Result<Self> {
-        if let Ok(program) = tool::find("valgrind", "valgrind") {
-            return Ok(Self { program, library: None });
-        }
-        let set = Set {
-            name: "valgrind",
-            suites: &["trixie"],
-            prefer: None,
-            packages: &["valgrind", "libc6-dbg"],
-            closure: Closure::Named,
-            at_least: "3.19",
-        };
-        let unpacked = debian::obtain(&Cache::open()?, &set, false)
-            .context("valgrind isn't installed (apt install valgrind), and its package can't be had")?;
-        let program = unpacked.file(&["usr/bin/valgrind.bin", "usr/bin/valgrind"])?;
-        let library = unpacked.file(&["usr/libexec/valgrind", "usr/lib/x86_64-linux-gnu/valgrind"])?;
-        Ok(Self { program, library: Some(library) })
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        if let Some(library) = &self.library {
-            command.env("VALGRIND_LIB", library);
-        }
-        command
-    }
 }
 
 /// The test programs that cargo builds of these packages, by name.
