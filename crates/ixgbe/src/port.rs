@@ -315,7 +315,7 @@ impl Port for Control {
     fn check(&mut self) -> Result<(), ringway_port::Error> {
         self.alive()?;
         if self.running.function.removal_requested() {
-            return Err(ringway_port::Error::wanted_back(self.running.name()));
+            return Err(ringway_port::Error::WantedBack { port: self.information.name.clone() });
         }
         if self.offloads.contains(Offloads::TIMESTAMP) {
             self.clock.free_stamp();

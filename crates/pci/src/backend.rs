@@ -123,7 +123,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     }
 
     /// Resets the function and waits, bounded, until it answers again. `Ok(false)`: it has no way to be reset
-    /// by itself.
+    /// by itself, or who wants it back is in the way.
     ///
     /// # Errors
     /// When the function doesn't come back.

@@ -199,7 +199,8 @@ impl Function {
         pending?;
         reset?;
         // SAFETY: bus mastering is off and read back as off, nothing is pending, and the function was reset where it
-        // can be (a function without a reset of its own stays without bus mastering until it is opened again).
+        // can be (one without a reset of its own, or one that the kernel is taking back, stays without bus mastering
+        // until it is opened again).
         Ok(unsafe { Quiesced::new(self.attachment.id()) })
     }
 

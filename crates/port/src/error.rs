@@ -30,6 +30,15 @@ pub enum Error {
         /// What it did.
         reason: String,
     },
+    /// The port's device is to be unbound or unplugged, and whoever asked for it waits until the port is closed.
+    #[error(
+        "{port}: the kernel wants the device back, since it is being unbound or unplugged: close the port. Once it is there \
+         again, `sudo ringway bind {port}` gives it to programs"
+    )]
+    WantedBack {
+        /// The port.
+        port: String,
+    },
     /// Something about packets or their pool.
     #[error("{port}: {source}")]
     Packet {
@@ -51,11 +60,5 @@ impl Error {
             feature: "starting one queue anew",
             reason: "its driver doesn't do it; close the port and open it again".to_owned(),
         }
-    }
-
-    /// The port's device is to be unbound or unplugged, and whoever asked for it waits until the port is closed.
-    pub fn wanted_back(port: &str) -> Self {
-        let reason = "the kernel wants it back, since it is being unbound or unplugged";
-        Self::Failed { port: port.to_owned(), reason: reason.to_owned() }
     }
 }

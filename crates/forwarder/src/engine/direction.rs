@@ -2,13 +2,14 @@
 
 use super::budget::Budget;
 use super::counters::TaskCounters;
+use super::outlet::{Outlet, Sent};
 use super::task::{Round, Task};
 use super::workers::Options;
 use ringway_packet::Batch;
 use ringway_port::{Error, MacAddress, ReceiveQueue, TransmitQueue};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What the program does with a packet's bytes on the way, so that it passes through the processor's cache as it
 /// would with any real work.
@@ -51,7 +52,7 @@ pub struct Rewrite {
 #[repr(align(128))]
 pub struct Direction {
     receive: Box<dyn ReceiveQueue>,
-    transmit: Box<dyn TransmitQueue>,
+    transmit: Outlet,
     rewrite: Rewrite,
     batch: Batch,
     size: usize,
@@ -59,7 +60,6 @@ pub struct Direction {
     when_full: WhenFull,
     /// Of the limit, what the packets in the batch may use.
     claimed: u64,
-    counters: Arc<TaskCounters>,
 }
 
 impl Direction {
@@ -74,14 +74,13 @@ impl Direction {
         let batch = Batch::new(receive.pool(), size);
         Self {
             receive,
-            transmit,
+            transmit: Outlet::new(transmit, Sent::Forwarded),
             rewrite,
             batch,
             size,
             touch,
             when_full,
             claimed: 0,
-            counters: Arc::default(),
         }
     }
 
@@ -93,33 +92,16 @@ impl Direction {
         if self.batch.is_empty() {
             round.received = self.receive.receive(&mut self.batch)?;
             if round.received == 0 {
-                // Idle: buffers that were sent must not wait for the next packet.
-                self.transmit.reclaim()?;
-                self.look_after_ring()?;
+                self.transmit.idle()?;
                 return Ok(round);
             }
             self.touch();
         }
-        round.sent = self.transmit.transmit(&mut self.batch)?;
-        self.counters.forwarded(round.sent as u64);
-        if !self.batch.is_empty() {
-            self.look_after_ring()?;
-            if self.when_full == WhenFull::Drop {
-                self.counters.dropped(self.batch.clear() as u64);
-            }
+        round.sent = self.transmit.send(&mut self.batch)?;
+        if !self.batch.is_empty() && self.when_full == WhenFull::Drop {
+            self.transmit.counters().dropped(self.batch.clear() as u64);
         }
         Ok(round)
-    }
-
-    /// With nothing to do, or no room: says what is in the ring, and starts it anew when it was found to stand still.
-    fn look_after_ring(&mut self) -> Result<(), Error> {
-        let pending = self.transmit.pending() as u64;
-        self.counters.pending(pending);
-        if self.counters.is_restart_wanted() {
-            self.transmit.restart()?;
-            self.counters.restarted(pending);
-        }
-        Ok(())
     }
 
     /// The same within a limit.
@@ -128,7 +110,7 @@ impl Direction {
         if self.batch.is_empty() {
             self.claimed = budget.claim(self.size as u64);
             if self.claimed == 0 {
-                self.transmit.reclaim()?;
+                self.transmit.idle()?;
                 return Ok(Round { finished: budget.settle(0, 0), ..Round::default() });
             }
             // Only near the limit is a claim smaller than a batch.
@@ -181,24 +163,6 @@ impl Direction {
             }
         }
     }
-
-    fn try_drain(&mut self, deadline: Instant) -> Result<(), Error> {
-        loop {
-            if !self.batch.is_empty() {
-                let forwarded = self.transmit.transmit(&mut self.batch)?;
-                self.counters.forwarded(forwarded as u64);
-            }
-            self.transmit.reclaim()?;
-            let pending = self.transmit.pending();
-            if pending == 0 && self.batch.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_micros(50));
-        }
-    }
 }
 
 impl Task for Direction {
@@ -212,10 +176,7 @@ impl Task for Direction {
 
     /// What waits for room still gets its chance; then it is dropped and counted.
     fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
-        let drained = self.try_drain(deadline);
-        self.counters.dropped(self.batch.clear() as u64);
-        self.counters.unsent(self.transmit.pending() as u64);
-        drained
+        self.transmit.drain(&mut self.batch, deadline)
     }
 
     /// Packets that wait for room are tried again, so it doesn't sleep then.
@@ -228,6 +189,6 @@ impl Task for Direction {
     }
 
     fn counters(&self) -> &Arc<TaskCounters> {
-        &self.counters
+        self.transmit.counters()
     }
 }

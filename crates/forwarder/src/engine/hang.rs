@@ -1,6 +1,7 @@
 //! A transmit queue that stands still: packets are in its ring, the link is up, and seconds pass in which none is sent.
 //!
-//! Workers publish how much is pending while they have nothing better to do; the main thread looks once a second. What
+//! Whatever a task is, its `outlet` publishes how much is pending while there is nothing better to do; the main thread looks once
+//! a second. What
 //! follows is the session's: a queue that can be started anew is, and the packets that were in it count as unsent; where
 //! the device can't do that the run ends, which resets the port.
 //!

@@ -22,6 +22,7 @@ mod counters;
 mod direction;
 mod hang;
 mod moderation;
+mod outlet;
 mod session;
 mod shared;
 mod sleep;
@@ -38,6 +39,7 @@ pub use budget::Budget;
 pub use counters::{TaskCounters, TaskCounts};
 pub use direction::{Direction, Rewrite, Touch, WhenFull};
 pub use moderation::Moderation;
+pub use outlet::{Outlet, Sent};
 pub use session::{
     Active, Limits, Outcome, PortTotals, Promiscuity, Reception, Sample, Session, StoppedBy, Watch,
 };

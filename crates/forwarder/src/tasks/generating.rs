@@ -1,6 +1,6 @@
 //! The task of a generator: marked packets out of one transmit queue.
 
-use crate::engine::{Budget, Round, Task, TaskCounters};
+use crate::engine::{Budget, Outlet, Round, Sent, Task, TaskCounters};
 use crate::machine::clock::Clock;
 use ringway_packet::{Batch, Pool, Supply};
 use ringway_port::{Error, TransmitQueue};
@@ -9,13 +9,13 @@ use ringway_traffic::generator::Generator;
 use ringway_traffic::pace::Pacer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Makes packets when they are due and sends them. What the ring has no room for waits, and nothing more is made
 /// meanwhile.
 #[derive(Debug)]
 pub struct Generating {
-    transmit: Box<dyn TransmitQueue>,
+    transmit: Outlet,
     supply: Supply,
     batch: Batch,
     generator: Generator,
@@ -26,7 +26,6 @@ pub struct Generating {
     made: u64,
     /// Whether it shall make no more.
     stop: Arc<AtomicBool>,
-    counters: Arc<TaskCounters>,
 }
 
 impl Generating {
@@ -41,7 +40,7 @@ impl Generating {
         let scratch = vec![0; generator.longest().max(SHORTEST)].into_boxed_slice();
         let (supply, batch) = (Supply::new(pool), Batch::new(pool, size));
         Self {
-            transmit,
+            transmit: Outlet::new(transmit, Sent::Made),
             supply,
             batch,
             generator,
@@ -50,7 +49,6 @@ impl Generating {
             scratch,
             made: 0,
             stop: Arc::default(),
-            counters: Arc::default(),
         }
     }
 
@@ -81,12 +79,6 @@ impl Generating {
         self.made = self.made.saturating_add(filled as u64);
         Ok(filled)
     }
-
-    fn send(&mut self) -> Result<Round, Error> {
-        let sent = self.transmit.transmit(&mut self.batch)?;
-        self.counters.handled(sent as u64);
-        Ok(Round { sent, ..Round::default() })
-    }
 }
 
 impl Task for Generating {
@@ -101,31 +93,24 @@ impl Task for Generating {
                 budget.settle(claimed.saturating_sub(made as u64), 0);
             }
             if made == 0 {
-                self.transmit.reclaim()?;
+                self.transmit.idle()?;
                 // All that may be made may be under way with another task, or none be due yet.
                 let finished = due > 0 && claimed == 0 && budget.is_some_and(|budget| budget.settle(0, 0));
                 return Ok(Round { finished, ..Round::default() });
             }
         }
-        let round = self.send()?;
-        let finished = budget.is_some_and(|budget| budget.settle(0, round.sent as u64));
-        Ok(Round { finished, ..round })
+        let sent = self.transmit.send(&mut self.batch)?;
+        let finished = budget.is_some_and(|budget| budget.settle(0, sent as u64));
+        Ok(Round { sent, finished, ..Round::default() })
     }
 
     fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
         // What was made but not handed over was never sent: its numbers are the last ones, so nobody misses it.
-        self.counters.dropped(self.batch.clear() as u64);
-        loop {
-            self.transmit.reclaim()?;
-            if self.transmit.pending() == 0 || Instant::now() >= deadline {
-                self.counters.unsent(self.transmit.pending() as u64);
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_micros(50));
-        }
+        self.transmit.counters().dropped(self.batch.clear() as u64);
+        self.transmit.drain(&mut self.batch, deadline)
     }
 
     fn counters(&self) -> &Arc<TaskCounters> {
-        &self.counters
+        self.transmit.counters()
     }
 }

@@ -11,3 +11,6 @@ pub mod flows;
 pub mod generating;
 pub mod receiving;
 pub mod replaying;
+
+#[cfg(test)]
+mod hang_tests;

@@ -2,7 +2,7 @@
 //!
 //! A thread of its own reads the file ahead, so that the worker never waits for the disk.
 
-use crate::engine::{Budget, Round, Task, TaskCounters};
+use crate::engine::{Budget, Outlet, Round, Sent, Task, TaskCounters};
 use crate::machine::clock;
 use crate::output::progress;
 use crossbeam_queue::ArrayQueue;
@@ -110,7 +110,7 @@ impl Drop for Replay {
 /// Sends what is read.
 #[derive(Debug)]
 pub struct Replaying {
-    transmit: Box<dyn TransmitQueue>,
+    transmit: Outlet,
     supply: Supply,
     batch: Batch,
     pacer: Option<Pacer>,
@@ -120,7 +120,6 @@ pub struct Replaying {
     /// Read, and not due yet.
     next: Option<Waiting>,
     shared: Arc<Shared>,
-    counters: Arc<TaskCounters>,
 }
 
 impl Replaying {
@@ -161,7 +160,7 @@ impl Replaying {
             Timing::Paced(pace) => (1.0, Some(Pacer::new(pace, 1))),
         };
         let replaying = Self {
-            transmit,
+            transmit: Outlet::new(transmit, Sent::Made),
             supply: Supply::new(pool),
             batch: Batch::new(pool, size),
             pacer,
@@ -170,9 +169,8 @@ impl Replaying {
             made: 0,
             next: None,
             shared: Arc::clone(&shared),
-            counters: Arc::default(),
         };
-        let counters = Arc::clone(&replaying.counters);
+        let counters = Arc::clone(replaying.counters());
         Ok((replaying, Replay { shared, thread: Some(thread), counters, loops }))
     }
 
@@ -225,36 +223,22 @@ impl Task for Replaying {
                 budget.settle(claimed.saturating_sub(filled as u64), 0);
             }
             if filled == 0 {
-                self.transmit.reclaim()?;
+                self.transmit.idle()?;
                 let spent = claimed == 0 && budget.is_some_and(|budget| budget.settle(0, 0));
                 return Ok(Round { finished: spent || self.is_over(), ..Round::default() });
             }
         }
-        let sent = self.transmit.transmit(&mut self.batch)?;
-        self.counters.handled(sent as u64);
+        let sent = self.transmit.send(&mut self.batch)?;
         let finished = budget.is_some_and(|budget| budget.settle(0, sent as u64));
         Ok(Round { received: 0, sent, finished })
     }
 
     fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
-        loop {
-            if !self.batch.is_empty() {
-                let sent = self.transmit.transmit(&mut self.batch)?;
-                self.counters.handled(sent as u64);
-            }
-            self.transmit.reclaim()?;
-            let pending = self.transmit.pending();
-            if (pending == 0 && self.batch.is_empty()) || Instant::now() >= deadline {
-                self.counters.dropped(self.batch.clear() as u64);
-                self.counters.unsent(pending as u64);
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_micros(50));
-        }
+        self.transmit.drain(&mut self.batch, deadline)
     }
 
     fn counters(&self) -> &Arc<TaskCounters> {
-        &self.counters
+        self.transmit.counters()
     }
 }
 

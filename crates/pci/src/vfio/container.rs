@@ -170,6 +170,12 @@ impl Type1 {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the kernel has taken the last group out, because its last function was unbound or unplugged. The container then
+    /// translates nothing any more: all mappings went as the group was taken, before this is seen.
+    fn is_dissolved(&self) -> bool {
+        matches!(request::information(self.descriptor.as_fd()), Err(Errno::INVAL))
+    }
+
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,7 +183,7 @@ impl Type1 {
 
 // SAFETY: `map` asks the kernel for exactly the mapping, and the kernel undoes a mapping that fails half-way. `unmap`
 // answers Ok only when the kernel says that it unmapped the whole length, which it does after the IOMMU has forgotten
-// it. `limits` are the kernel's, without reserved regions and the MSI window, or a range that no machine reserves.
+// it, or when the container has no IOMMU any more and so no mapping. `limits` are the kernel's, without reserved regions and the MSI window, or a range that no machine reserves.
 unsafe impl Iommu for Type1 {
     fn limits(&self) -> Result<Limits, BackendError> {
         let information = request::information(self.descriptor.as_fd()).map_err(|errno| Error::Mapping {
@@ -205,6 +211,10 @@ unsafe impl Iommu for Type1 {
                 what: "one mapping more (the limit is /sys/module/vfio_iommu_type1/parameters/dma_entry_limit)",
                 source: errno.into(),
             },
+            errno if self.is_dissolved() => Error::Mapping {
+                what: "any memory: the kernel took the last function of this address space back; open them in a new one",
+                source: errno.into(),
+            },
             errno => Error::Mapping { what: "the kernel's mapping (`dmesg` may say more)", source: errno.into() },
         })?;
         tally.mappings = tally.mappings.saturating_add(1);
@@ -214,8 +224,11 @@ unsafe impl Iommu for Type1 {
 
     fn unmap(&self, iova: Iova, length: usize) -> Result<(), BackendError> {
         let mut tally = self.tally();
-        let unmapped = request::unmap(self.descriptor.as_fd(), iova.get(), length)
-            .map_err(|errno| Error::Mapping { what: "the kernel's unmapping", source: errno.into() })?;
+        let unmapped = match request::unmap(self.descriptor.as_fd(), iova.get(), length) {
+            Err(_) if self.is_dissolved() => length as u64,
+            other => other
+                .map_err(|errno| Error::Mapping { what: "the kernel's unmapping", source: errno.into() })?,
+        };
         if unmapped != length as u64 {
             return Err(Error::PartlyUnmapped { wanted: length as u64, unmapped }.into());
         }

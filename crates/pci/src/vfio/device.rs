@@ -296,7 +296,9 @@ impl Backend for Device {
         loop {
             match request::reset(self.session.descriptor().as_fd()) {
                 Ok(()) => break,
-                // Somebody else holds the function's lock in the kernel: sysfs is being written, say.
+                // Who wants the function back holds its lock in the kernel, until it is closed.
+                Err(Errno::AGAIN) if self.removal_requested() => return Ok(false),
+                // Somebody else holds it: sysfs is being written, say.
                 Err(Errno::AGAIN) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(1))
                 }

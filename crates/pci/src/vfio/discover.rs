@@ -84,8 +84,9 @@ pub(super) fn explain_group_open(sysfs: &Sysfs, address: Address, node: &Path, e
     match errno {
         Errno::NOENT | Errno::NODEV | Errno::NXIO => Error::NoVfio {
             node: node.to_owned(),
-            reason: "the function is on vfio-pci, so the node should be there: udev makes it on a host; in a container, \
-                     hand in --device with this path",
+            reason: "the function is on vfio-pci, so the node should be there. On a host the kernel makes it as the \
+                     group's functions are unbound and bound again (`sudo ringway unbind`, then `bind`); in a \
+                     container, hand in --device with this path",
         },
         Errno::ACCESS | Errno::PERM => no_rights(sysfs, address, node, errno),
         Errno::BUSY => busy(sysfs, address, node),

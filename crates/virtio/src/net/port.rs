@@ -270,7 +270,7 @@ impl Port for Control {
     fn check(&mut self) -> Result<(), ringway_port::Error> {
         alive(&*self.parts.transport)?;
         if self.parts.transport.removal_requested() {
-            return Err(ringway_port::Error::wanted_back(self.parts.transport.name()));
+            return Err(ringway_port::Error::WantedBack { port: self.parts.transport.name().to_owned() });
         }
         Ok(())
     }

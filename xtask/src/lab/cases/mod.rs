@@ -21,6 +21,7 @@ mod persist;
 mod ports;
 mod refusals;
 mod restart;
+mod revoked;
 mod virtio_modes;
 
 use anyhow::Result;
@@ -84,6 +85,7 @@ pub fn all() -> Vec<Case> {
         interrupts::CASES,
         forward_offloads::CASES,
         restart::CASES,
+        revoked::CASES,
         virtio_modes::CASES,
         ports::CASES,
         binding::CASES,

@@ -53,8 +53,12 @@ pub(super) const CASES: &[Case] = &[
 const PANICKED: i32 = 101;
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// Tells what a program that ended may have left behind.
+pub(super) const HELD: &str =
+    "grep -E 'HugePages_Free|HugePages_Rsvd' /proc/meminfo; ls /dev/shm /dev/hugepages 2> /dev/null; true";
+
 /// Starts the forwarder and shows that it forwards.
-fn forwards(machine: &mut Machine) -> Result<()> {
+pub(super) fn forwards(machine: &mut Machine) -> Result<()> {
     forwarder::start(machine, &format!("ringway forward {FIRST} {SECOND}"))?;
     let (a, b) = (machine.wire(0)?, machine.wire(1)?);
     ping::until_answered(a, b, LIMIT)?;
@@ -87,8 +91,7 @@ const MOMENTS: [u32; 20] = [0, 3, 1, 7, 2, 12, 4, 0, 9, 5, 1, 15, 6, 2, 8, 3, 11
 
 fn after_twenty_kills(machine: &mut Machine) -> Result<()> {
     forwarder::bind(machine, &[FIRST, SECOND])?;
-    let held = "cat /proc/meminfo | grep -E 'HugePages_Free|HugePages_Rsvd'; ls /dev/shm /dev/hugepages 2>/dev/null; true";
-    let before = machine.check(held)?;
+    let before = machine.check(HELD)?;
     for tenths in MOMENTS {
         machine.check_within(
             &format!(
@@ -107,7 +110,7 @@ fn after_twenty_kills(machine: &mut Machine) -> Result<()> {
             bail!("expected the forwarder to be killed after {tenths} tenths of a second, saw {status}");
         }
     }
-    let after = machine.check(held)?;
+    let after = machine.check(HELD)?;
     if after != before {
         bail!("expected nothing to be left behind, saw before:\n{before}and after:\n{after}");
     }

@@ -25,21 +25,20 @@ mod tests;
 pub use counts::{Answered, EchoCounters, EchoCounts, Ignored};
 pub use station::Station;
 
-use crate::engine::{Budget, Round, Task, TaskCounters};
+use crate::engine::{Budget, Outlet, Round, Sent, Task, TaskCounters};
 use ringway_packet::{Batch, Frame};
 use ringway_port::{Error, ReceiveQueue, TransmitQueue};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Answers on one port.
 #[derive(Debug)]
 pub struct Echo {
     receive: Box<dyn ReceiveQueue>,
-    transmit: Box<dyn TransmitQueue>,
+    transmit: Outlet,
     station: Station,
     batch: Batch,
     counts: Arc<EchoCounters>,
-    counters: Arc<TaskCounters>,
 }
 
 impl Echo {
@@ -51,7 +50,8 @@ impl Echo {
         size: usize,
     ) -> Self {
         let batch = Batch::new(receive.pool(), size);
-        Self { receive, transmit, station, batch, counts: Arc::default(), counters: Arc::default() }
+        let transmit = Outlet::new(transmit, Sent::Forwarded);
+        Self { receive, transmit, station, batch, counts: Arc::default() }
     }
 
     /// What it answers and ignores.
@@ -82,33 +82,22 @@ impl Task for Echo {
             batch.retain(|frame| answer(station, counts, frame));
         }
         if self.batch.is_empty() {
-            // Buffers that were sent must not wait for the next answer.
-            self.transmit.reclaim()?;
+            self.transmit.idle()?;
             return Ok(Round { received, ..Round::default() });
         }
-        let sent = self.transmit.transmit(&mut self.batch)?;
-        self.counters.forwarded(sent as u64);
+        let sent = self.transmit.send(&mut self.batch)?;
         if !self.batch.is_empty() {
             // Who asked asks again.
-            self.counters.dropped(self.batch.clear() as u64);
+            self.transmit.counters().dropped(self.batch.clear() as u64);
         }
         Ok(Round { received, sent, finished: false })
     }
 
     fn drain(&mut self, deadline: Instant) -> Result<(), Error> {
-        let drained = loop {
-            match self.transmit.reclaim() {
-                Ok(_) if self.transmit.pending() > 0 && Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_micros(50));
-                }
-                result => break result.map(|_| ()),
-            }
-        };
-        self.counters.unsent(self.transmit.pending() as u64);
-        drained
+        self.transmit.drain(&mut self.batch, deadline)
     }
 
     fn counters(&self) -> &Arc<TaskCounters> {
-        &self.counters
+        self.transmit.counters()
     }
 }
