@@ -29,10 +29,10 @@ pub struct Subject {
 
 /// The driver of the 82599 family.
 pub const IXGBE: Subject =
-    Subject { driver: "ixgbe", example: "ixgbe-forward", budgets: &[(8, 75), (32, 60)] };
+    Subject { driver: "ixgbe", example: "ixgbe-forward", budgets: &[(1, 320), (8, 75), (32, 60)] };
 /// The virtio driver, on split rings.
 pub const VIRTIO: Subject =
-    Subject { driver: "virtio", example: "virtio-forward", budgets: &[(8, 110), (32, 90)] };
+    Subject { driver: "virtio", example: "virtio-forward", budgets: &[(1, 435), (8, 110), (32, 90)] };
 
 /// Which part of a packet's way a function belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

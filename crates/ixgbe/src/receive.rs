@@ -106,37 +106,16 @@ impl ReceiveQueue {
         &self.counters
     }
 
-    /// Takes whole frames in one buffer, four at a time, up to the ring's end, and counts them. Returns how many.
+    /// Takes whole frames in one buffer, up to the ring's end, and counts them. Returns how many.
     #[inline(always)]
-    fn take_fours(&mut self, batch: &mut Batch) -> usize {
+    fn take_run(&mut self, batch: &mut Batch) -> usize {
         let Self { state, next, counters, .. } = self;
         let State { ring, buffers } = &mut **state;
         let first = *next;
-        buffers.exchange_fours(batch, ring, first, (IDLE, WHOLE), |taken, bytes| {
+        buffers.exchange_run(batch, ring, first, (IDLE, WHOLE), |taken, bytes| {
             *next = first.wrapping_add(taken as u32);
             counters.received(taken as u64, bytes);
         })
-    }
-
-    /// Takes whole frames in one buffer, one by one, up to the ring's end, and counts them.
-    #[inline(always)]
-    fn take_ones(&mut self, batch: &mut Batch) -> Result<(), ringway_port::Error> {
-        let Self { state, next, capacity, failure, counters, .. } = self;
-        let State { ring, buffers } = &mut **state;
-        let capacity = *capacity;
-        let mut round = buffers.receive(batch).map_err(|error| failure.packet(error))?;
-        let mut bytes = 0u64;
-        let taken = round.exchange_run(ring, *next, IDLE, |word| {
-            let length = (word >> LENGTH_SHIFT) as u16;
-            if word as u32 & WHOLE.mask != WHOLE.value || u32::from(length) > capacity {
-                return None;
-            }
-            bytes = bytes.wrapping_add(length.into());
-            Some(length.into())
-        });
-        *next = next.wrapping_add(taken);
-        counters.received(taken.into(), bytes);
-        Ok(())
     }
 
     /// Takes whole frames in one buffer with what is wanted of their descriptors, up to the ring's end. Returns how many, and
@@ -204,8 +183,8 @@ impl ReceiveQueue {
         self.counters.received(packets, bytes);
     }
 
-    /// Receives what fours leave: less than four packets, those behind the ring's end, and what is no whole frame in one
-    /// buffer. `taken` is how many went to the batch before.
+    /// Receives what lies behind the ring's end, and what is no whole frame in one buffer.
+    #[cold]
     #[inline(never)]
     fn receive_rest(&mut self, batch: &mut Batch, taken: usize) -> Result<usize, ringway_port::Error> {
         let before = batch.len().wrapping_sub(taken);
@@ -220,10 +199,7 @@ impl ReceiveQueue {
     fn take_rest(&mut self, batch: &mut Batch) -> Result<(), ringway_port::Error> {
         self.failure.check()?;
         while self.has_more(batch) {
-            let next = self.next;
-            self.take_ones(batch)?;
-            self.take_fours(batch);
-            if self.next != next {
+            if self.take_run(batch) != 0 {
                 continue;
             }
             match self.take_unusual(batch, None)? {
@@ -266,12 +242,12 @@ impl ReceiveQueue {
 
 impl ringway_port::ReceiveQueue for ReceiveQueue {
     fn receive(&mut self, batch: &mut Batch) -> Result<usize, ringway_port::Error> {
-        let taken = if self.failure.is_set() { 0 } else { self.take_fours(batch) };
-        if taken != 0 && !self.has_more(batch) {
-            self.give_back();
-            return Ok(taken);
+        let taken = if self.failure.is_set() { 0 } else { self.take_run(batch) };
+        if taken == 0 || self.has_more(batch) {
+            return self.receive_rest(batch, taken);
         }
-        self.receive_rest(batch, taken)
+        self.give_back();
+        Ok(taken)
     }
 
     fn pool(&self) -> &Pool {

@@ -148,14 +148,14 @@ impl TransmitQueue {
         self.free() as usize
     }
 
-    /// Lends plain packets to descriptors, four at a time, up to the ring's end, asks for reports and counts. `room` is how
+    /// Lends plain packets to descriptors, up to the ring's end, asks for reports and counts. `room` is how
     /// many descriptors can be written. Returns how many went.
     #[inline(always)]
-    fn send_fours(&mut self, batch: &mut Batch, room: usize) -> usize {
+    fn send_run(&mut self, batch: &mut Batch, room: usize) -> usize {
         let Self { state, next, counters, reports, .. } = self;
         let State { ring, buffers } = &mut **state;
         let first = *next;
-        buffers.lend_fours(batch, ring, (first, room), PLAIN, |gone, bytes| {
+        buffers.lend_run(batch, ring, (first, room), PLAIN, |gone, bytes| {
             let end = first.wrapping_add(gone as u32);
             *next = end;
             reports.ask(ring, first, end);
@@ -163,29 +163,8 @@ impl TransmitQueue {
         })
     }
 
-    /// Lends plain packets to descriptors, one by one, up to the ring's end, and counts. Returns how many went.
-    #[inline(always)]
-    fn send_ones(&mut self, batch: &mut Batch) -> Result<u32, ringway_port::Error> {
-        let free = self.free();
-        let Self { state, next, failure, counters, .. } = self;
-        let State { ring, buffers } = &mut **state;
-        let mut round = buffers.send(batch, 0).map_err(|error| failure.packet(error))?;
-        let mut bytes = 0u64;
-        let gone = round.lend_run(ring, *next, free, |_, length| {
-            if length < PLAIN.shortest {
-                return None;
-            }
-            let length = u64::from(length);
-            bytes = bytes.wrapping_add(length);
-            Some(PLAIN.flags | length | (length << PLAIN.again))
-        });
-        *next = next.wrapping_add(gone);
-        counters.sent(gone.into(), bytes);
-        Ok(gone)
-    }
-
-    /// Sends what fours leave: less than four packets, those behind the ring's end, and what is no plain packet. `sent` is
-    /// how many went before.
+    /// Sends what lies behind the ring's end, and what is no plain packet; `sent` went before.
+    #[cold]
     #[inline(never)]
     fn transmit_rest(&mut self, batch: &mut Batch, mut sent: usize) -> Result<usize, ringway_port::Error> {
         let start = self.next;
@@ -201,11 +180,9 @@ impl TransmitQueue {
 
     fn send_rest(&mut self, batch: &mut Batch, sent: &mut usize) -> Result<(), ringway_port::Error> {
         while !batch.is_empty() {
-            let fours = self.send_fours(batch, self.free() as usize);
-            let ones = self.send_ones(batch)?;
-            let gone = fours.wrapping_add(ones as usize);
+            let gone = self.send_run(batch, self.free() as usize);
             *sent = sent.wrapping_add(gone);
-            if batch.is_empty() || gone != 0 {
+            if gone != 0 {
                 continue;
             }
             match self.send_unusual(batch)? {
@@ -253,12 +230,14 @@ impl ringway_port::TransmitQueue for TransmitQueue {
         } else {
             self.make_room(batch.len())
         };
-        let sent = self.send_fours(batch, room);
-        if sent != 0 && batch.is_empty() {
-            self.tell();
-            return Ok(sent);
+        let sent = self.send_run(batch, room);
+        if !batch.is_empty() {
+            return self.transmit_rest(batch, sent);
         }
-        self.transmit_rest(batch, sent)
+        if sent != 0 {
+            self.tell();
+        }
+        Ok(sent)
     }
 
     fn reclaim(&mut self) -> Result<usize, ringway_port::Error> {

@@ -8,7 +8,7 @@
 //!
 //! The arguments are packets a batch and batches. `receive`, `transmit` and `reclaim` are functions of their own, as
 //! a driver of an 82599 has them: two words a descriptor, status and length in one load. Half of the packets go in
-//! runs, half slot by slot (`receive_each`, `transmit_each`). `device` plays the device.
+//! runs, half slot by slot in a round (`receive_each`, `transmit_each`). `device` plays the device.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that can't go on has failed")]
 
@@ -16,13 +16,15 @@ use ringway_dma::{
     AddressSpace, Attachment, BackendError, Descriptor, Iommu, Iova, IovaRange, Limits, Mapping, Placement,
     Ring, RingMemory,
 };
-use ringway_packet::{Batch, Pool, PoolOptions, ReceiveBuffers, TransmitBuffers};
+use ringway_packet::{Batch, Plain, Pool, PoolOptions, ReceiveBuffers, TransmitBuffers, Whole};
 use std::sync::atomic::Ordering;
 
 const SLOTS: u32 = 512;
 const DONE: u64 = 1;
 const END: u64 = 2;
 const ERROR: u64 = 4;
+const WHOLE: Whole = Whole { mask: (DONE | END | ERROR) as u32, value: (DONE | END) as u32 };
+const PLAIN: Plain = Plain { flags: 0x2b << 24, again: 46, shortest: 17 };
 
 /// Translates for no device: the path of real hardware, without the marks of an emulated space.
 #[derive(Debug)]
@@ -62,16 +64,16 @@ fn length(word: u64) -> Option<u32> {
     (word & (DONE | END | ERROR) == DONE | END).then_some((word >> 32) as u16 as u32)
 }
 
-fn command(_slot: u32, length: u32) -> u64 {
-    u64::from(length) << 46 | u64::from(length) | 0x2b00
+fn command(length: u32) -> u64 {
+    u64::from(length) << PLAIN.again | u64::from(length) | PLAIN.flags
 }
 
 /// One run a poll: a batch ends at the ring's end, and the next poll goes on at its start.
 #[inline(never)]
 fn receive(queue: &mut Receiver, batch: &mut Batch) -> u32 {
-    let Ok(mut round) = queue.buffers.receive(batch) else { return 0 };
-    let received = round.exchange_run(&queue.ring, queue.next, 0, length);
-    queue.next = queue.next.wrapping_add(received);
+    let Receiver { ring, buffers, next } = queue;
+    let received = buffers.exchange_run(batch, ring, *next, (0, WHOLE), |_, _| ()) as u32;
+    *next = next.wrapping_add(received);
     received
 }
 
@@ -95,10 +97,10 @@ fn receive_each(queue: &mut Receiver, batch: &mut Batch) -> u32 {
 
 #[inline(never)]
 fn transmit(queue: &mut Transmitter, batch: &mut Batch) -> u32 {
-    let free = queue.clean.wrapping_add(SLOTS).wrapping_sub(queue.next);
-    let Ok(mut round) = queue.buffers.send(batch, 0) else { return 0 };
-    let sent = round.lend_run(&queue.ring, queue.next, free, |slot, length| Some(command(slot, length)));
-    queue.next = queue.next.wrapping_add(sent);
+    let Transmitter { ring, buffers, next, clean } = queue;
+    let free = clean.wrapping_add(SLOTS).wrapping_sub(*next) as usize;
+    let sent = buffers.lend_run(batch, ring, (*next, free), PLAIN, |_, _| ()) as u32;
+    *next = next.wrapping_add(sent);
     sent
 }
 
@@ -117,7 +119,7 @@ fn transmit_each(queue: &mut Transmitter, batch: &mut Batch) -> u32 {
         if !round.lend(next, &descriptor.address) {
             break;
         }
-        descriptor.word.store(command(next, front.length), Ordering::Relaxed);
+        descriptor.word.store(command(front.length), Ordering::Relaxed);
         next = next.wrapping_add(1);
     }
     drop(round);

@@ -48,9 +48,7 @@ impl Word {
     #[inline(always)]
     pub(crate) const fn new(number: u32, size: u64, offset: u32, length: u32) -> Self {
         Self(
-            (number as u64)
-                .wrapping_mul(size << POSITION_SHIFT)
-                .wrapping_add((offset as u64) << POSITION_SHIFT)
+            ((number as u64).wrapping_mul(size).wrapping_add(offset as u64) << POSITION_SHIFT)
                 .wrapping_add(length as u64),
         )
     }
@@ -93,6 +91,14 @@ impl Word {
     #[inline(always)]
     pub(crate) const fn is_plain(self) -> bool {
         self.0 & UNPLAIN == 0
+    }
+
+    /// The length of a packet that is plain, and neither shorter nor longer than these. No packet is longer than 65535 bytes.
+    #[inline(always)]
+    pub(crate) fn plain_length(self, shortest: u32, longest: u32) -> Option<u64> {
+        // A flag makes it longer than any packet.
+        let length = self.0 & (UNPLAIN | 0xffff);
+        (length >= shortest.into() && length <= longest.min(0xffff).into()).then_some(length)
     }
 
     /// The same packet with another start and length.

@@ -8,7 +8,7 @@ mod common;
 use common::Bench;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use ringway_dma::Iova;
+use ringway_dma::{Iova, Pair, Placement, Ring, RingMemory};
 use ringway_packet::{Batch, Packet, Plain, ReceiveBuffers, Told, TransmitBuffers, Whole};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,15 +24,15 @@ const PLAIN: Plain = Plain { flags: 1 << 24, again: 46, shortest: 17 };
 enum Step {
     Fill(u32),
     Exchange { first: u32, count: u32, length: u32 },
-    ExchangeRun { first: u32, length: u32, ends_after: u32 },
+    ExchangeRun { first: u32, whole: u32, panics: bool },
+    ExchangeNamed { first: u32, named: u32, panics: bool },
+    ExchangeTold { first: u32, length: u32, ends_after: u32 },
     TakeAndGive { slots: Vec<u32>, give: Vec<u32>, length: u32 },
     Segments { slots: Vec<u32>, drop_last: bool },
     Lend { first: u32, count: u32, address: u32 },
-    LendRun { first: u32, count: u32 },
+    LendRun { first: u32, count: u32, panics: bool },
+    LendPrefixed { first: u32, panics: bool },
     FillAll,
-    ExchangeFours { first: u32, whole: u32, panics: bool },
-    LendFours { first: u32, count: u32, panics: bool },
-    LendPrefixedFours { first: u32, panics: bool },
     DropFront,
     TakeBack { first: u32, count: u32 },
     TakeBackOne(u32),
@@ -54,18 +54,19 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => slot().prop_map(Step::Fill),
         4 => (slot(), 0u32..20, length()).prop_map(|(first, count, length)| Step::Exchange { first, count, length }),
+        4 => (slot(), 0u32..40, any::<bool>())
+            .prop_map(|(first, whole, panics)| Step::ExchangeRun { first, whole, panics }),
+        4 => (slot(), 0u32..40, any::<bool>())
+            .prop_map(|(first, named, panics)| Step::ExchangeNamed { first, named, panics }),
         4 => (slot(), length(), 0u32..40)
-            .prop_map(|(first, length, ends_after)| Step::ExchangeRun { first, length, ends_after }),
+            .prop_map(|(first, length, ends_after)| Step::ExchangeTold { first, length, ends_after }),
         2 => (slots(), slots(), length()).prop_map(|(slots, give, length)| Step::TakeAndGive { slots, give, length }),
         2 => (slots(), any::<bool>()).prop_map(|(slots, drop_last)| Step::Segments { slots, drop_last }),
         4 => (slot(), 0u32..20, slot()).prop_map(|(first, count, address)| Step::Lend { first, count, address }),
-        4 => (slot(), 0u32..40).prop_map(|(first, count)| Step::LendRun { first, count }),
+        4 => (slot(), 0u32..40, any::<bool>())
+            .prop_map(|(first, count, panics)| Step::LendRun { first, count, panics }),
+        2 => (slot(), any::<bool>()).prop_map(|(first, panics)| Step::LendPrefixed { first, panics }),
         2 => Just(Step::FillAll),
-        4 => (slot(), 0u32..40, any::<bool>())
-            .prop_map(|(first, whole, panics)| Step::ExchangeFours { first, whole, panics }),
-        4 => (slot(), 0u32..40, any::<bool>())
-            .prop_map(|(first, count, panics)| Step::LendFours { first, count, panics }),
-        2 => (slot(), any::<bool>()).prop_map(|(first, panics)| Step::LendPrefixedFours { first, panics }),
         1 => Just(Step::DropFront),
         4 => (slot(), 0u32..40).prop_map(|(first, count)| Step::TakeBack { first, count }),
         1 => slot().prop_map(Step::TakeBackOne),
@@ -90,6 +91,8 @@ fn careless_step() -> impl Strategy<Value = Step> {
 
 struct World {
     bench: Bench,
+    /// What the device says of slots, for `exchange_named`.
+    said: Ring<Pair>,
     receive: ReceiveBuffers,
     transmit: TransmitBuffers,
     batch: Batch,
@@ -101,7 +104,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let bench = Bench::new(BUFFERS, SLOTS);
+        let bytes = SLOTS as usize * size_of::<Pair>();
+        let mut memory = RingMemory::allocate(&bench.space, Placement::default(), &[bytes]).unwrap();
         Self {
+            said: memory.block(bytes).unwrap().ring(0, SLOTS).unwrap(),
             receive: ReceiveBuffers::new(&bench.pool, SLOTS, 12, &bench.device).unwrap(),
             transmit: bench.transmit(),
             batch: Batch::new(&bench.pool, 24),
@@ -112,7 +118,7 @@ impl World {
     }
 
     fn run(&mut self, step: Step) {
-        let Self { bench, receive, transmit, batch, packets, seen } = self;
+        let Self { bench, said, receive, transmit, batch, packets, seen } = self;
         let word = |slot: u32| &bench.ring.at(slot).address;
         let mut named = |slot: u32| {
             seen.insert(word(slot).load(Ordering::Relaxed) & !2047);
@@ -129,19 +135,48 @@ impl World {
                     named(slot);
                 }
             }
-            Step::ExchangeRun { first, length, ends_after } => {
+            Step::ExchangeRun { first, whole, panics } => {
+                for index in 0..SLOTS {
+                    let said = if index < whole { 1 | 60 << 32 } else { 0 };
+                    bench.ring.at(first.wrapping_add(index)).word.store(said, Ordering::Relaxed);
+                }
+                let (before, mut done) = (batch.len(), 0);
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    receive.exchange_run(batch, &bench.ring, first, (0, WHOLE), |count, bytes| {
+                        done = count;
+                        assert_eq!(bytes, 60 * count as u64);
+                        assert!(!panics, "on purpose");
+                    });
+                }));
+                assert!(done as u32 <= whole && batch.len() == before + done);
+                (0..done as u32).for_each(|index| named(first.wrapping_add(index)));
+            }
+            Step::ExchangeNamed { first, named: claims, panics } => {
+                for index in 0..SLOTS {
+                    let slot = first.wrapping_add(index) % SLOTS;
+                    let other = u32::from(index == claims);
+                    said.at(slot).first.store(slot + other, Ordering::Relaxed);
+                    said.at(slot).second.store(72, Ordering::Relaxed);
+                }
+                let (before, mut done) = (batch.len(), 0);
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    let rings = (&bench.ring, &*said);
+                    receive.exchange_named(batch, rings, (first, 15), 1500, |count, bytes| {
+                        done = count;
+                        assert_eq!(bytes, 60 * count as u64);
+                        assert!(!panics, "on purpose");
+                    });
+                }));
+                assert!(done as u32 <= claims && batch.len() == before + done);
+                (0..done as u32).for_each(|index| named(first.wrapping_add(index)));
+            }
+            Step::ExchangeTold { first, length, ends_after } => {
                 let mut round = receive.receive(batch).unwrap();
                 let mut left = ends_after;
-                let mut next = || {
+                let done = round.exchange_told(&bench.ring, first, 0, |_, _| {
                     left = left.checked_sub(1)?;
-                    Some(length)
-                };
-                let done = if ends_after % 2 == 0 {
-                    round.exchange_run(&bench.ring, first, 0, |_| next())
-                } else {
-                    let told = |length| Told { length, hash: Some(1), ..Told::default() };
-                    round.exchange_told(&bench.ring, first, 0, |_, _| next().map(told))
-                };
+                    Some(Told { length, hash: Some(1), ..Told::default() })
+                });
                 (0..done).for_each(|index| named(first.wrapping_add(index)));
             }
             Step::TakeAndGive { slots, give, length } => {
@@ -178,35 +213,15 @@ impl World {
                     named(address);
                 }
             }
-            Step::LendRun { first, count } => {
-                let mut round = transmit.send(batch, 0).unwrap();
-                let done = round.lend_run(&bench.ring, first, count, |_, length| Some(length.into()));
-                (0..done).for_each(|index| named(first.wrapping_add(index)));
-            }
             Step::FillAll => (0..SLOTS).for_each(|slot| {
                 receive.fill(slot, word(slot));
                 named(slot);
             }),
-            Step::ExchangeFours { first, whole, panics } => {
-                for index in 0..SLOTS {
-                    let said = if index < whole { 1 | 60 << 32 } else { 0 };
-                    bench.ring.at(first.wrapping_add(index)).word.store(said, Ordering::Relaxed);
-                }
+            Step::LendRun { first, count, panics } => {
                 let (before, mut done) = (batch.len(), 0);
+                let plain = Plain { shortest: if count % 2 == 0 { 17 } else { 0 }, ..PLAIN };
                 let _ = catch_unwind(AssertUnwindSafe(|| {
-                    receive.exchange_fours(batch, &bench.ring, first, (0, WHOLE), |count, bytes| {
-                        done = count;
-                        assert_eq!(bytes, 60 * count as u64);
-                        assert!(!panics, "on purpose");
-                    });
-                }));
-                assert!(done as u32 <= whole && batch.len() == before + done);
-                (0..done as u32).for_each(|index| named(first.wrapping_add(index)));
-            }
-            Step::LendFours { first, count, panics } => {
-                let (before, mut done) = (batch.len(), 0);
-                let _ = catch_unwind(AssertUnwindSafe(|| {
-                    transmit.lend_fours(batch, &bench.ring, (first, count as usize), PLAIN, |count, _| {
+                    transmit.lend_run(batch, &bench.ring, (first, count as usize), plain, |count, _| {
                         done = count;
                         assert!(!panics, "on purpose");
                     });
@@ -214,11 +229,11 @@ impl World {
                 assert!(done as u32 <= count && batch.len() == before - done);
                 (0..done as u32).for_each(|index| named(first.wrapping_add(index)));
             }
-            Step::LendPrefixedFours { first, panics } => {
+            Step::LendPrefixed { first, panics } => {
                 let (before, mut done) = (batch.len(), 0);
                 let _ = catch_unwind(AssertUnwindSafe(|| {
                     let header = (&[1; 12], (14, 1500));
-                    transmit.lend_prefixed_fours(batch, &bench.ring, first, header, |count, _| {
+                    transmit.lend_prefixed(batch, &bench.ring, first, header, |count, _| {
                         done = count;
                         assert!(!panics, "on purpose");
                     });

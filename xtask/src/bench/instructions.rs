@@ -49,7 +49,8 @@ pub(super) fn count(valgrind: &Valgrind, folder: &Path, extent: Extent) -> Resul
         let program = folder.join(subject.example);
         let name = subject.driver;
         tool::timed(format!("counted {name}, forwarding"), || {
-            let sizes: &[usize] = if all { &SIZES } else { &TOLD };
+            let budgeted: Vec<usize> = subject.budgets.iter().map(|(size, _)| *size).collect();
+            let sizes: &[usize] = if all { &SIZES } else { &budgeted };
             for &size in sizes {
                 let told = TOLD.contains(&size);
                 let (profile, packets) = subject.profile(valgrind, &program, size, false, told && all)?;

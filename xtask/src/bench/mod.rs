@@ -33,7 +33,7 @@ pub struct BenchArgs {
     /// Only count instructions: leave out everything that is measured in time
     #[arg(long)]
     no_time: bool,
-    /// Only count instructions at batch 8 and 32, where the budgets are
+    /// Only count instructions at the batch sizes that have budgets
     #[arg(long, conflicts_with = "write")]
     budgets: bool,
     /// Write the baseline, and the tables and plots of docs/performance.md

@@ -7,8 +7,10 @@
 //!
 //! A round that is dropped brings the books up to date: until then packets are in neither batch nor stock, so a round
 //! that is forgotten loses buffers and doubles none. On an emulated space the marks of what is lent are set then too,
-//! in bulk: a driver tells the device of new descriptors only after the round, or a device that is quick faults. The fours
-//! (`exchange_fours`, `lend_fours` and those for virtio's rings) are a whole round each.
+//! in bulk: a driver tells the device of new descriptors only after the round, or a device that is quick faults.
+//!
+//! What nearly every packet needs takes no round: a run (`exchange_run`, `lend_run`, and those for virtio's rings,
+//! `exchange_named` and `lend_prefixed`) does all of it in one call, and leaves the books right.
 //!
 //! What is not enforced: that the address word is the one of the slot, that it is of a ring of the same device, and
 //! that the device is done with a slot that is taken. A driver that errs there makes a device write into buffers that
@@ -23,14 +25,18 @@
 mod fours;
 mod named;
 mod receive;
+mod receiving;
 mod runs;
+mod sending;
 mod told;
 mod transmit;
 
 pub use fours::{Plain, Whole};
-pub use receive::{ReceiveBuffers, Receiving, Refused};
+pub use receive::ReceiveBuffers;
+pub use receiving::{Receiving, Refused};
+pub use sending::{Outgoing, Sending};
 pub use told::Told;
-pub use transmit::{Outgoing, Sending, TransmitBuffers};
+pub use transmit::TransmitBuffers;
 
 use crate::{Error, Pool};
 use ringway_dma::Attachment;

@@ -4,7 +4,8 @@
 //! nothing.
 
 use super::NONE;
-use super::receive::{Receiving, address_of};
+use super::receive::address_of;
+use super::receiving::Receiving;
 use crate::metadata::{Checksum, Metadata};
 use crate::pool::{HEADROOM, Inner};
 use crate::word::{Word, flag};
@@ -27,7 +28,7 @@ pub struct Told {
 }
 
 impl Receiving<'_> {
-    /// [`exchange_run`](Self::exchange_run) for queues whose device says more of a packet than its length: `told` makes of
+    /// [`exchange_run`](super::ReceiveBuffers::exchange_run) for queues whose device says more of a packet than its length: `told` makes of
     /// a descriptor's both words (the second read with acquire order, and before the first) what goes with the packet.
     #[inline(always)]
     pub fn exchange_told(

@@ -4,7 +4,7 @@
 //! back in any order. A buffer that is taken is replaced in its slot at once, and the slot offered again. Only when the
 //! pool has none it stays empty, until there is one; the device can't name an empty slot without being found out.
 //!
-//! `take_fours` and `take_ones` do what nearly every packet needs. Buffers that come back in another order they leave to `take_plain`, and what
+//! `take_run` does what nearly every packet needs. Buffers that come back in another order it leaves to `take_plain`, and what
 //! that doesn't know to `take_any`: packets in several buffers, lengths that are no packet's, an exhausted pool, a device
 //! that lies. Slots are offered in the order in which they came back; a ring that was in another order once is brought back into
 //! its own (`ring/restoring.rs`).
@@ -140,46 +140,26 @@ struct Taken {
     entries: u16,
     /// Bytes of packets.
     bytes: u64,
-    /// Entries that were no packet.
-    erroneous: u64,
 }
 
 impl Taken {
     fn and(self, more: Self) -> Self {
-        Self {
-            entries: self.entries.wrapping_add(more.entries),
-            bytes: self.bytes.wrapping_add(more.bytes),
-            erroneous: self.erroneous.wrapping_add(more.erroneous),
-        }
+        Self { entries: self.entries.wrapping_add(more.entries), bytes: self.bytes.wrapping_add(more.bytes) }
     }
 }
 
 impl State {
-    /// Takes packets that are in one buffer and come in the ring's order, four at a time, up to the first four that are
-    /// anything else, and to the end of the ring at most.
+    /// Takes packets that are in one buffer and come in the ring's order, up to the first that is anything else, and to the
+    /// end of the ring at most.
     #[inline(always)]
-    fn take_fours(&mut self, batch: &mut Batch, ready: u16) -> Taken {
+    fn take_run(&mut self, batch: &mut Batch, ready: u16) -> Taken {
         let Self { buffers, ring, longest, .. } = self;
         let Some(first) = ring.in_step() else { return Taken::default() };
-        let mut taken = Taken::default();
-        let named = (ring.completions(ready), *longest);
-        let run = buffers.exchange_named_fours(batch, ring.descriptors(), first, named, |_, bytes| {
-            taken.bytes = bytes;
-        });
+        let mut bytes = 0;
+        let (rings, slots) = ((ring.descriptors(), ring.said()), (first, ready.into()));
+        let run = buffers.exchange_named(batch, rings, slots, *longest, |_, sum| bytes = sum);
         ring.turn(run as u32);
-        Taken { entries: run as u16, ..taken }
-    }
-
-    /// The same one by one.
-    #[inline(always)]
-    fn take_ones(&mut self, batch: &mut Batch, ready: u16) -> Result<Taken, ringway_packet::Error> {
-        let Self { buffers, ring, longest, .. } = self;
-        let mut round = buffers.receive(batch)?;
-        let Some(first) = ring.in_step() else { return Ok(Taken::default()) };
-        let (run, bytes) = round.exchange_named(ring.descriptors(), first, ring.completions(ready), *longest);
-        drop(round);
-        ring.turn(run);
-        Ok(Taken { entries: run as u16, bytes, erroneous: 0 })
+        Taken { entries: run as u16, bytes }
     }
 
     /// Takes packets that are in one buffer, in any order, up to the first entry that is anything else.
@@ -208,17 +188,17 @@ impl State {
         drop(round);
         ring.offered(offer);
         ring.consume(done);
-        Ok(Taken { entries: done, bytes, erroneous: 0 })
+        Ok(Taken { entries: done, bytes })
     }
 
-    /// Takes whatever comes, and fills slots that are empty.
+    /// Takes whatever comes, and fills slots that are empty. The second number is that of entries that were no packet.
     #[cold]
     #[inline(never)]
-    fn take_any(&mut self, batch: &mut Batch, ready: u16) -> (Taken, Result<(), &'static str>) {
+    fn take_any(&mut self, batch: &mut Batch, ready: u16) -> (Taken, u64, Result<(), &'static str>) {
         let Self { buffers, ring, full, empty, restoring, header, .. } = self;
-        let Ok(mut round) = buffers.receive(batch) else { return (Taken::default(), Ok(())) };
+        let Ok(mut round) = buffers.receive(batch) else { return (Taken::default(), 0, Ok(())) };
         let mut slots = Slots { empty, restoring };
-        let mut taken = Taken::default();
+        let (mut taken, mut erroneous) = (Taken::default(), 0u64);
         let mut outcome = Ok(());
         while taken.entries < ready && round.has_room() {
             match take_one(ring, &mut round, (*full, *header), &mut slots, (taken.entries, ready)) {
@@ -228,7 +208,7 @@ impl State {
                 }
                 Ok(None) => {
                     taken.entries = taken.entries.wrapping_add(1);
-                    taken.erroneous = taken.erroneous.wrapping_add(1);
+                    erroneous = erroneous.wrapping_add(1);
                 }
                 Err(reason) => {
                     outcome = Err(reason);
@@ -239,7 +219,7 @@ impl State {
         slots.refill(ring, &mut round);
         drop(round);
         ring.consume(taken.entries);
-        (taken, outcome)
+        (taken, erroneous, outcome)
     }
 }
 
@@ -343,7 +323,6 @@ impl ReceiveQueue {
     fn receive_rest(
         &mut self,
         batch: &mut Batch,
-        before: usize,
         ready: u16,
         mut taken: Taken,
     ) -> Result<usize, ringway_port::Error> {
@@ -351,27 +330,28 @@ impl ReceiveQueue {
         if !batch.pool().is_same(state.buffers.pool()) {
             return Err(self.failure.packet(ringway_packet::Error::WrongPool));
         }
-        // What fours leave, and what lies behind the ring's end; then in whatever order they come.
-        for turn in 0..4 {
+        // Each entry was one packet so far.
+        let before = batch.len().wrapping_sub(taken.entries.into());
+        // What lies behind the ring's end; then in whatever order they come.
+        for turn in 0..2 {
             let left = ready.wrapping_sub(taken.entries);
             if left == 0 || batch.room() == 0 {
                 break;
             }
             let more = match turn {
-                1 => Ok(state.take_fours(batch, left)),
-                3 if state.restoring.is_on(&state.ring) => break,
-                3 => state.take_plain(batch, left),
-                _ => state.take_ones(batch, left),
+                0 => state.take_run(batch, left),
+                _ if state.restoring.is_on(&state.ring) => break,
+                _ => state.take_plain(batch, left).map_err(|error| self.failure.packet(error))?,
             };
-            taken = taken.and(more.map_err(|error| self.failure.packet(error))?);
+            taken = taken.and(more);
         }
         let mut outcome = Ok(());
         if (taken.entries < ready && batch.room() > 0) || !state.empty.is_empty() {
-            let (more, ended) = state.take_any(batch, ready.wrapping_sub(taken.entries));
+            let (more, erroneous, ended) = state.take_any(batch, ready.wrapping_sub(taken.entries));
             taken = taken.and(more);
             outcome = ended;
-            if taken.erroneous > 0 {
-                self.counters.erroneous(taken.erroneous);
+            if erroneous > 0 {
+                self.counters.erroneous(erroneous);
             }
             // Without a single buffer in the ring, packets may wait that nobody sees.
             let dry = state.empty.len() as u32 > state.ring.mask();
@@ -379,31 +359,31 @@ impl ReceiveQueue {
                 self.counters.starved();
             }
         }
-        let received = self.finish(batch, before, taken);
+        let received = self.finish(batch, batch.len().wrapping_sub(before), taken.bytes);
         match outcome {
             Ok(()) => Ok(received),
             Err(reason) => Err(self.failure.set(reason)),
         }
     }
 
-    /// Shows the device its new buffers, looks at what it says of the packets, and counts.
+    /// Shows the device its new buffers, looks at what it says of the packets, the last `count` of the batch, and counts.
     #[inline(always)]
-    fn finish(&mut self, batch: &mut Batch, before: usize, mut taken: Taken) -> usize {
+    fn finish(&mut self, batch: &mut Batch, mut count: usize, mut bytes: u64) -> usize {
         let ring = &mut self.state.ring;
         ring.publish();
-        if taken.entries > 0 {
-            ring.keep_listening();
-        }
-        if let Some(meaning) = self.meaning.filter(|_| batch.len() > before) {
-            let refused = meaning.annotate(batch, before);
-            taken.bytes = taken.bytes.wrapping_sub(refused.bytes);
+        ring.keep_listening();
+        if let Some(meaning) = self.meaning
+            && count != 0
+        {
+            let refused = meaning.annotate(batch, batch.len().wrapping_sub(count));
+            bytes = bytes.wrapping_sub(refused.bytes);
+            count = count.wrapping_sub(refused.packets as usize);
             if refused.packets > 0 {
                 self.counters.erroneous(refused.packets);
             }
         }
-        let received = batch.len().wrapping_sub(before);
-        self.counters.received(received as u64, taken.bytes);
-        received
+        self.counters.received(count as u64, bytes);
+        count
     }
 }
 
@@ -420,13 +400,12 @@ impl ringway_port::ReceiveQueue for ReceiveQueue {
             }
             return Ok(0);
         }
-        let before = batch.len();
-        let taken = state.take_fours(batch, ready);
-        let is_all = taken.entries == ready || (batch.room() == 0 && taken.entries != 0);
-        if is_all && self.state.empty.is_empty() {
-            return Ok(self.finish(batch, before, taken));
+        let taken = state.take_run(batch, ready);
+        let is_full = batch.room() == 0 && taken.entries != 0;
+        if (taken.entries == ready || is_full) && state.empty.is_empty() {
+            return Ok(self.finish(batch, taken.entries.into(), taken.bytes));
         }
-        self.receive_rest(batch, before, ready, taken)
+        self.receive_rest(batch, ready, taken)
     }
 
     fn pool(&self) -> &Pool {

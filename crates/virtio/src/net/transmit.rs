@@ -8,7 +8,7 @@
 //! in runs; it may give back in any order: what it names is looked up in private records. A slot that it keeps makes the
 //! ring full when it is its turn.
 //!
-//! `send_fours` and `send_plain` do what nearly every packet needs. What they don't know they leave to `send_any`: packets in
+//! `send_run` does what nearly every packet needs. What it doesn't know it leaves to `send_any`: packets in
 //! several buffers, too long, too short, without room for the header, or with a request.
 
 use super::segments::{self, Tables};
@@ -164,79 +164,72 @@ enum Fate {
 }
 
 impl State {
-    /// Sends packets that are in one buffer, four at a time, up to the first four that are anything else or find no room,
-    /// and to the end of the ring at most: how many, and their bytes.
+    /// Sends packets that are in one buffer, up to the first that is anything else or finds no room, and to the end of the
+    /// ring at most: how many, and their bytes.
     #[inline(always)]
-    fn send_fours(&mut self, batch: &mut Batch) -> Sent {
-        let Self { buffers, ring, next, in_flight, longest, header, .. } = self;
-        if *header != header::PLAIN {
-            return Sent::default();
+    fn send_run(&mut self, batch: &mut Batch) -> Sent {
+        if self.header == header::PLAIN {
+            // A packet that asks for nothing has a header of zeros (section 5.1.6.2).
+            self.send_with(batch, &[0; header::PLAIN as usize])
+        } else {
+            self.send_long(batch)
         }
-        // A packet that asks for nothing has a header of zeros (section 5.1.6.2).
-        let zeros = &[0; header::PLAIN as usize];
-        let mut bytes = 0;
+    }
+
+    /// The same with the header in which a hash is reported.
+    #[inline(never)]
+    fn send_long(&mut self, batch: &mut Batch) -> Sent {
+        self.send_with(batch, &[0; header::LONGEST])
+    }
+
+    #[inline(always)]
+    fn send_with<const HEADER: usize>(&mut self, batch: &mut Batch, zeros: &[u8; HEADER]) -> Sent {
+        let Self { buffers, ring, next, in_flight, longest, .. } = self;
         let header = (zeros, (SHORTEST, *longest));
-        let packets =
-            buffers.lend_prefixed_fours(batch, ring.descriptors(), *next, header, |_, sum| bytes = sum);
+        let mut bytes = 0;
+        let packets = buffers.lend_prefixed(batch, ring.descriptors(), *next, header, |_, sum| bytes = sum);
         ring.offer_run(*next, packets as u32);
         *next = next.wrapping_add(packets as u32);
         *in_flight = in_flight.wrapping_add(packets as u32);
         Sent { packets, bytes }
     }
 
-    /// The same one by one, with either header.
-    fn send_plain(&mut self, batch: &mut Batch) -> Result<Sent, ringway_packet::Error> {
-        let Self { buffers, ring, next, in_flight, longest, header, .. } = self;
-        let lengths = (SHORTEST, *longest);
-        let mut round = buffers.send(batch, *header)?;
-        let (packets, bytes) = if *header == header::PLAIN {
-            round.lend_prefixed(ring.descriptors(), *next, &[0; header::PLAIN as usize], lengths)
-        } else {
-            round.lend_prefixed(ring.descriptors(), *next, &[0; header::LONGEST], lengths)
-        };
-        drop(round);
-        ring.offer_run(*next, packets);
-        *next = next.wrapping_add(packets);
-        *in_flight = in_flight.wrapping_add(packets);
-        Ok(Sent { packets: packets as usize, bytes })
-    }
-
     /// Sends the packet at the front, whatever it is.
     #[cold]
     #[inline(never)]
-    fn send_any(&mut self, batch: &mut Batch) -> Fate {
+    fn send_any(&mut self, batch: &mut Batch) -> Result<Fate, ringway_packet::Error> {
         let tagged = batch.frame(0).is_some_and(|frame| {
             frame.data().get(12..14).is_some_and(|kind| TAGGED.iter().any(|tag| kind == tag))
         });
         let longest = if tagged { self.longest.saturating_add(TAG) } else { self.longest };
         let Self { buffers, ring, tables, next, in_flight, several, segments, header, features, .. } = self;
-        let Ok(mut round) = buffers.send(batch, *header) else { return Fate::Stays };
+        let mut round = buffers.send(batch, *header)?;
         let length = round.packet_length();
         let plan = segments::plan(&round, ring.mask(), tables.as_ref());
         let asked = round.front_frame().map(|mut frame| request::header(&mut frame, *features, longest));
         let (Some(plan), Some(Ok((said, most)))) = (plan, asked) else {
             round.drop_front();
-            return Fate::Dropped;
+            return Ok(Fate::Dropped);
         };
         if !(SHORTEST as usize..=most).contains(&length) || round.prefix_mut().is_none() {
             round.drop_front();
-            return Fate::Dropped;
+            return Ok(Fate::Dropped);
         }
         if !plan.has_room(&round, *next, ring.mask()) {
-            return Fate::Stays;
+            return Ok(Fate::Stays);
         }
         if let Some(bytes) = round.prefix_mut() {
             said.write(bytes);
         }
         if !segments::send(ring, tables.as_ref(), &mut round, (*next, *header), plan) {
-            return Fate::Stays;
+            return Ok(Fate::Stays);
         }
         drop(round);
         plan.note(segments, *next & ring.mask());
         *several = several.wrapping_add(u32::from(plan.buffers > 1));
         *next = next.wrapping_add(plan.descriptors);
         *in_flight = in_flight.wrapping_add(plan.descriptors);
-        Fate::Sent(length as u64)
+        Ok(Fate::Sent(length as u64))
     }
 
     /// Takes back what the device has sent, at most `most` packets: how many buffers.
@@ -364,25 +357,19 @@ impl TransmitQueue {
         let mut may_reclaim = true;
         let mut outcome = Ok(());
         while outcome.is_ok() && !batch.is_empty() {
-            // What fours leave, and what lies behind the ring's end.
-            let ones = match state.send_plain(batch) {
-                Ok(ones) => ones,
-                Err(error) => {
-                    outcome = Err(self.failure.packet(error));
-                    break;
-                }
-            };
-            let fours = state.send_fours(batch);
-            sent = sent.and(ones).and(fours);
-            if ones.packets.wrapping_add(fours.packets) > 0 {
+            // What lies behind the ring's end.
+            let more = state.send_run(batch);
+            sent = sent.and(more);
+            if more.packets != 0 {
                 continue;
             }
             match state.send_any(batch) {
-                Fate::Sent(bytes) => {
+                Err(error) => outcome = Err(self.failure.packet(error)),
+                Ok(Fate::Sent(bytes)) => {
                     sent = sent.and(Sent { packets: 1, bytes });
                 }
-                Fate::Dropped => self.counters.erroneous(1),
-                Fate::Stays if may_reclaim => {
+                Ok(Fate::Dropped) => self.counters.erroneous(1),
+                Ok(Fate::Stays) if may_reclaim => {
                     may_reclaim = false;
                     match state.reclaim(u16::MAX) {
                         Ok(0) => break,
@@ -390,7 +377,7 @@ impl TransmitQueue {
                         Err(reason) => outcome = Err(self.failure.set(reason)),
                     }
                 }
-                Fate::Stays => break,
+                Ok(Fate::Stays) => break,
             }
         }
         let sent = self.finish(sent);
@@ -415,11 +402,11 @@ impl ringway_port::TransmitQueue for TransmitQueue {
             let ready = state.ring.ready().unwrap_or(u16::MAX);
             state.reclaim(whole_magazines(ready)).map_err(|reason| self.failure.set(reason))?;
         }
-        let sent = state.send_fours(batch);
-        if sent.packets != 0 && batch.is_empty() {
-            return Ok(self.finish(sent));
+        let sent = state.send_run(batch);
+        if !batch.is_empty() {
+            return self.transmit_rest(batch, sent);
         }
-        self.transmit_rest(batch, sent)
+        Ok(self.finish(sent))
     }
 
     fn reclaim(&mut self) -> Result<usize, ringway_port::Error> {

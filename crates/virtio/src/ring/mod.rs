@@ -163,6 +163,12 @@ impl SplitRing {
         (pair.first.load(Ordering::Relaxed), pair.second.load(Ordering::Relaxed))
     }
 
+    /// Where the device says which chains came back.
+    #[inline(always)]
+    pub(crate) fn said(&self) -> &Ring<Pair> {
+        &self.rings.used
+    }
+
     /// The entries of the next `count` chains that came back, or those up to the end of the ring.
     #[inline(always)]
     pub(crate) fn completions(&self, count: u16) -> &[Pair] {
@@ -222,7 +228,7 @@ impl SplitRing {
     #[inline(always)]
     pub(crate) fn consume(&mut self, count: u16) {
         self.last_used = self.last_used.wrapping_add(count);
-        if self.event_index && self.last_used.wrapping_sub(self.far_from) >= FAR {
+        if self.last_used.wrapping_sub(self.far_from) >= FAR && self.event_index {
             self.move_event();
         }
     }
@@ -310,7 +316,15 @@ impl SplitRing {
     /// After a round: an event that is wanted is the next entry's, also when entries were read meanwhile.
     #[inline(always)]
     pub(crate) fn keep_listening(&mut self) {
-        if self.listening && self.event_index {
+        if self.listening {
+            self.listen_on();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn listen_on(&mut self) {
+        if self.event_index {
             self.move_event();
             // Before the next look at the used ring: either that finds an entry, or the device finds the event.
             barrier::full();

@@ -1,6 +1,8 @@
 //! Four at a time comes to what four times one does.
 
 use super::*;
+use crate::lending::NONE;
+use crate::pool::HEADROOM;
 
 const WHOLE: Whole = Whole { mask: 0x2000_0003, value: 3 };
 const PLAIN: Plain = Plain { flags: 0x2330_0000, again: 46, shortest: 17 };
@@ -56,7 +58,7 @@ fn four_received_slots_are_four_times_one() {
 fn four_packets_that_are_sent_are_four_times_one() {
     let mut state = 2;
     for shift in [11, 12] {
-        let sender = Senders::new(0x7_0000_0000, shift).sender(PLAIN, None);
+        let sender = Senders::new(0x7_0000_0000, shift, 0).sender(PLAIN, None);
         let mut given = 0;
         for _ in 0..100_000 {
             let words: [Word; 4] = std::array::from_fn(|_| {
@@ -140,7 +142,7 @@ fn four_packets_behind_a_prefix_are_four_times_one() {
     const PREFIX: usize = 12;
     let (mut state, longest) = (4, 1514);
     let plain = Plain { flags: PREFIX as u64, again: 64, shortest: 14 };
-    let sender = Senders::new(0x7_0000_0000, 11).sender(plain, Some(longest));
+    let sender = Senders::new(0x7_0000_0000, 11, 0).sender(plain, Some(longest));
     let (mut given, mut refused) = (0, 0);
     for _ in 0..100_000 {
         let words: [Word; 4] = std::array::from_fn(|_| {
