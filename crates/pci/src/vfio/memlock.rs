@@ -167,6 +167,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel")]
     fn this_process_has_an_account() {
         let allowance = Allowance::of_this_process(0);
         assert!(allowance.soft.is_none_or(|soft| allowance.hard.is_none_or(|hard| soft <= hard)));
