@@ -29,6 +29,8 @@ struct Cli {
 enum Command {
     /// Runs everything that proves Ringway: formatting, lints, documentation, licences, tests, the lab
     Test(checks::TestArgs),
+    /// Runs the tests that are fit for it under Miri, which sees undefined behaviour; for machines that have it
+    Miri(checks::miri::MiriArgs),
     /// Counts instructions, measures time, and holds both against budgets and an earlier run
     Bench(bench::BenchArgs),
     /// The papers' figures on two network cards of this machine, and what the IOMMU costs
@@ -53,6 +55,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(arguments) => checks::run(&arguments),
+        Command::Miri(arguments) => checks::miri::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::BenchNic(arguments) => bench::nic::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),

@@ -9,10 +9,10 @@
 
 use crate::external::{Held, Table};
 use crate::lent::{Activity, Inside, LentTable, Views};
+use crate::memory::Memory;
 use crate::{Fault, Iova, copy};
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use vm_memory::mmap::MmapRegion;
 
 /// The translation table of an emulated address space.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Emulation {
 #[derive(Clone, Debug)]
 struct Entry {
     iova: u64,
-    memory: Arc<MmapRegion>,
+    memory: Arc<Memory>,
     lent: Option<Arc<LentTable>>,
 }
 
@@ -41,7 +41,7 @@ impl Emulation {
         LentTable::new(&self.views, count, shift)
     }
 
-    pub(crate) fn map(&self, iova: Iova, memory: &Arc<MmapRegion>, lent: Option<Arc<LentTable>>) {
+    pub(crate) fn map(&self, iova: Iova, memory: &Arc<Memory>, lent: Option<Arc<LentTable>>) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let at = entries.partition_point(|entry| entry.iova < iova.get());
         entries.insert(at, Entry { iova: iova.get(), memory: Arc::clone(memory), lent });

@@ -228,7 +228,9 @@ impl<'a> Held<'a> {
     }
 }
 
+// Not under Miri, which has no memory files.
 #[cfg(test)]
+#[cfg(not(miri))]
 mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};

@@ -4,9 +4,6 @@
 //! another process can be handed the file. `vm-memory` owns the mapping.
 
 use crate::Error;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::mm::Advice;
-use std::fs::File;
 use std::io;
 use vm_memory::FileOffset;
 use vm_memory::mmap::{MmapRegion, MmapRegionError};
@@ -58,8 +55,34 @@ impl Default for Placement {
     }
 }
 
+/// Whole pages of this process, at a page's boundary, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    region: MmapRegion,
+    /// Where in the region it begins: at once, but under Miri.
+    start: usize,
+    length: usize,
+}
+
+impl Memory {
+    /// The first byte.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.region.as_ptr().wrapping_add(self.start)
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn size(&self) -> usize {
+        self.length
+    }
+
+    /// The file that it is a mapping of, if there is one.
+    pub(crate) fn file_offset(&self) -> Option<&FileOffset> {
+        self.region.file_offset()
+    }
+}
+
 /// Maps at least `bytes` bytes, zeroed, in the largest pages that serve. Every page is there when it returns.
-pub(crate) fn allocate(bytes: usize, placement: Placement) -> Result<(MmapRegion, PageSize), Error> {
+pub(crate) fn allocate(bytes: usize, placement: Placement) -> Result<(Memory, PageSize), Error> {
     for pages in [PageSize::Huge1G, PageSize::Huge2M] {
         let size = pages.bytes();
         // A 40 KiB ring in a 2 MiB page would lock fifty times what it needs.
@@ -76,7 +99,7 @@ pub(crate) fn allocate(bytes: usize, placement: Placement) -> Result<(MmapRegion
     Ok((region, PageSize::Ordinary))
 }
 
-fn map(bytes: usize, pages: PageSize, numa_node: Option<u32>) -> Result<MmapRegion, Error> {
+fn map(bytes: usize, pages: PageSize, numa_node: Option<u32>) -> Result<Memory, Error> {
     let failed = |source: io::Error| Error::Memory { bytes, pages: pages.name(), source };
     let length =
         bytes.checked_next_multiple_of(pages.bytes()).filter(|&length| length > 0).ok_or(Error::Size {
@@ -84,42 +107,61 @@ fn map(bytes: usize, pages: PageSize, numa_node: Option<u32>) -> Result<MmapRegi
             value: bytes as u64,
             allowed: "1 byte up to what the address space holds",
         })?;
+    let memory = back(length, pages).map_err(failed)?;
+    if let Some(node) = numa_node {
+        prefer_node(&memory, node);
+    }
+    populate(&memory).map_err(failed)?;
+    Ok(memory)
+}
+
+/// A memory file of `length` bytes, whole pages, mapped.
+#[cfg(not(miri))]
+fn back(length: usize, pages: PageSize) -> io::Result<Memory> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
     let kind = match pages {
         PageSize::Ordinary => MemfdFlags::empty(),
         PageSize::Huge2M => MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB,
         PageSize::Huge1G => MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB,
     };
-    let file = memfd_create(c"ringway", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | kind)
-        .map_err(|errno| failed(errno.into()))?;
-    ftruncate(&file, length as u64).map_err(|errno| failed(errno.into()))?;
+    let file = memfd_create(c"ringway", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | kind)?;
+    ftruncate(&file, length as u64)?;
     // Whoever is handed the file can't take pages away from under this process (it would get SIGBUS).
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
-        .map_err(|errno| failed(errno.into()))?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    let file = FileOffset::new(std::fs::File::from(file), 0);
     // Not MAP_NORESERVE: huge pages are then reserved here, or refused here, not by a signal later.
-    let region = MmapRegion::build(
-        Some(FileOffset::new(File::from(file), 0)),
-        length,
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_SHARED,
-    )
-    .map_err(|error| {
-        failed(match error {
-            MmapRegionError::Mmap(error) => error,
-            other => io::Error::other(other),
-        })
-    })?;
-    if let Some(node) = numa_node {
-        prefer_node(&region, node);
+    Ok(Memory { region: build(Some(file), length, libc::MAP_SHARED)?, start: 0, length })
+}
+
+/// Under Miri, which has no memory files and no huge pages: memory that no other process can be handed. `vm-memory` takes
+/// it from the allocator there, at no page's boundary: so there is a page more, for one to be in it.
+#[cfg(miri)]
+fn back(length: usize, pages: PageSize) -> io::Result<Memory> {
+    if pages != PageSize::Ordinary {
+        return Err(io::ErrorKind::Unsupported.into());
     }
-    populate(&region).map_err(failed)?;
-    Ok(region)
+    let more = length.checked_add(pages.bytes()).ok_or(io::ErrorKind::OutOfMemory)?;
+    let region = build(None, more, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)?;
+    let start = region.as_ptr().align_offset(pages.bytes());
+    if start > pages.bytes() {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    Ok(Memory { region, start, length })
+}
+
+fn build(file: Option<FileOffset>, length: usize, flags: i32) -> io::Result<MmapRegion> {
+    MmapRegion::build(file, length, libc::PROT_READ | libc::PROT_WRITE, flags).map_err(|error| match error {
+        MmapRegionError::Mmap(error) => error,
+        other => io::Error::other(other),
+    })
 }
 
 /// Asks for every page now, so that a shortage is an error here and not a signal at the first touch.
-fn populate(region: &MmapRegion) -> io::Result<()> {
-    // SAFETY: the range is the mapping that `region` owns; populating changes none of its contents.
-    let populated =
-        unsafe { rustix::mm::madvise(region.as_ptr().cast(), region.size(), Advice::LinuxPopulateWrite) };
+#[cfg(not(miri))]
+fn populate(memory: &Memory) -> io::Result<()> {
+    use rustix::mm::{Advice, madvise};
+    // SAFETY: the range is the mapping that `memory` owns; populating changes none of its contents.
+    let populated = unsafe { madvise(memory.as_ptr().cast(), memory.size(), Advice::LinuxPopulateWrite) };
     match populated {
         // Kernels before 5.14 don't know the request: the pages then come when VFIO pins them.
         Err(rustix::io::Errno::INVAL) | Ok(()) => Ok(()),
@@ -127,19 +169,26 @@ fn populate(region: &MmapRegion) -> io::Result<()> {
     }
 }
 
+/// Under Miri every page is there.
+#[cfg(miri)]
+fn populate(_memory: &Memory) -> io::Result<()> {
+    Ok(())
+}
+
 /// Prefers a NUMA node for pages that don't exist yet. A wish, so a refusal (no NUMA in the kernel) is no error.
-fn prefer_node(region: &MmapRegion, node: u32) {
+#[cfg(not(miri))]
+fn prefer_node(memory: &Memory, node: u32) {
     let mut mask = [0u64; 16];
     let Some(word) = mask.get_mut(node as usize / 64) else { return };
     *word = 1 << (node % 64);
     let bits = mask.len().saturating_mul(64);
     // SAFETY: mbind(2) reads `mask` for `bits` bits during the call and only sets the policy of the mapping that
-    // `region` owns.
+    // `memory` owns.
     unsafe {
         libc::syscall(
             libc::SYS_mbind,
-            region.as_ptr(),
-            region.size(),
+            memory.as_ptr(),
+            memory.size(),
             libc::MPOL_PREFERRED,
             mask.as_ptr(),
             bits,
@@ -147,6 +196,10 @@ fn prefer_node(region: &MmapRegion, node: u32) {
         )
     };
 }
+
+/// Under Miri all memory is of one kind.
+#[cfg(miri)]
+fn prefer_node(_memory: &Memory, _node: u32) {}
 
 #[cfg(test)]
 mod tests {
@@ -160,6 +213,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "there is no /proc/meminfo")]
     fn when_huge_pages_are_gone_ordinary_ones_serve() {
         let field = |name: &str| {
             let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -189,6 +243,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "there are no memory files")]
     fn whoever_has_the_file_can_not_shrink_it() {
         let (region, _) = allocate(8192, Placement::default()).unwrap();
         let file = region.file_offset().unwrap().file();

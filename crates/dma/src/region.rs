@@ -1,10 +1,9 @@
 //! A piece of memory that devices reach: mapped here, mapped for them, in this order undone.
 
-use crate::{AddressSpace, Error, Iova, LentTable, PageSize, Placement, memory};
+use crate::{AddressSpace, Error, Iova, LentTable, PageSize, Placement, memory, memory::Memory};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use vm_memory::mmap::MmapRegion;
 
 /// Memory of this process, reachable for the devices of one address space until it is dropped.
 ///
@@ -13,7 +12,7 @@ use vm_memory::mmap::MmapRegion;
 #[derive(Debug)]
 pub(crate) struct Region {
     /// Dropped only where it is certain that no device reaches it: not on an error, and not when a back end unwinds.
-    memory: ManuallyDrop<Arc<MmapRegion>>,
+    memory: ManuallyDrop<Arc<Memory>>,
     /// Its first byte: packets are found with it, so it is one load away.
     base: NonNull<u8>,
     iova: Iova,

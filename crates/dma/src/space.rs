@@ -6,12 +6,12 @@
 
 use crate::allocator::Allocator;
 use crate::emulated::{DeviceView, Emulation};
+use crate::memory::Memory;
 use crate::{BackendError, Error, Iommu, Iova, IovaRange, LentTable, Limits, Mapping, PageSize};
 use std::any::Any;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vm_memory::mmap::MmapRegion;
 
 /// What an address space holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl AddressSpace {
     /// Makes memory reachable and says where.
     pub(crate) fn map(
         &self,
-        memory: &Arc<MmapRegion>,
+        memory: &Arc<Memory>,
         pages: PageSize,
         lent: Option<Arc<LentTable>>,
     ) -> Result<Iova, Error> {
@@ -180,7 +180,7 @@ impl AddressSpace {
             Unit::Hardware(unit) => {
                 let mapping = Mapping {
                     iova,
-                    // `MmapRegion::as_ptr` is never null: its constructor checks mmap's answer.
+                    // `Memory::as_ptr` is never null: mmap's answer was checked.
                     memory: NonNull::new(memory.as_ptr()).unwrap_or(NonNull::dangling()),
                     length,
                     file: memory.file_offset().map(|file| (file.file().as_fd(), file.start())),

@@ -50,7 +50,8 @@ unsafe impl Iommu for Handle {
 
     unsafe fn map(&self, mapping: Mapping<'_>) -> Result<(), BackendError> {
         assert!(mapping.length.is_multiple_of(4096) && mapping.iova.get().is_multiple_of(4096));
-        assert!(mapping.file.is_some());
+        // Under Miri there are no memory files.
+        assert!(cfg!(miri) || mapping.file.is_some());
         behave(&self.0.map)?;
         let place = mapping.memory.as_ptr().addr();
         self.0.mapped.lock().unwrap().push((mapping.iova, place, mapping.length));
@@ -102,7 +103,7 @@ fn what_can_not_be_unmapped_is_kept_and_its_addresses_never_used_again() {
         let (place, iova) = (kept.base().as_ptr().addr(), kept.base_iova());
         unit.0.unmap.store(how, Ordering::Relaxed);
         assert_eq!(catch_unwind(AssertUnwindSafe(|| drop(kept))).is_err(), how == PANICS);
-        assert!(is_there(place), "freed under the device");
+        assert!(cfg!(miri) || is_there(place), "freed under the device");
         if how == REFUSES {
             assert_eq!((space.usage().stranded_bytes, space.usage().mappings), (65536, 1));
         }

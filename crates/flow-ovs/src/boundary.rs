@@ -180,3 +180,93 @@ mod entry {
         unsafe { ringway_ovs_flow_hash_5tuple(flow, basis) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The functions called as C calls them: with pointers to memory that is exactly as long as the contract says.
+    //!
+    //! What they return is compared with the parser's own. Miri and address sanitizer see whether they stay inside.
+
+    use ringway_flow::samples::Kind;
+    use ringway_flow::{Crc32c, FlowKey, Layout, Metadata, Miniflow, Murmur, PacketType, VlanLimit, extract};
+
+    use super::*;
+
+    const BASIS: u32 = 0x1234_5678;
+
+    /// The packet type of Ethernet, in network order as C has it.
+    const ETHERNET: u32 = 0;
+
+    /// Memory of its own for each packet, of its length: an access beyond it is seen.
+    fn samples() -> impl Iterator<Item = Box<[u8]>> {
+        Kind::ALL.into_iter().flat_map(|kind| {
+            let packet = kind.packet(0x0203);
+            let middle = packet.len() / 2;
+            [packet[..middle].into(), packet.into_boxed_slice()]
+        })
+    }
+
+    fn safe(packet: &[u8]) -> (Extraction, Miniflow<Target>) {
+        let mut flow = Miniflow::new();
+        let found = extract(packet, PacketType::ETHERNET, &Metadata::new(9), VlanLimit::TWO, &mut flow);
+        (found, flow)
+    }
+
+    #[test]
+    fn what_c_extracts_is_what_the_parser_finds() {
+        for packet in samples() {
+            let (found, expected) = safe(&packet);
+            let mut flow = Box::new(Miniflow::<Target>::new());
+            let metadata = Box::new(Metadata::new(9));
+            // SAFETY: all three are whole, and nobody else uses them.
+            let through_c = unsafe {
+                ringway_flow_extract(&*metadata, &mut *flow, 2, ETHERNET, packet.as_ptr(), packet.len())
+            };
+            assert_eq!((through_c, &*flow), (found, &expected), "{packet:02x?}");
+            // SAFETY: the packet is whole.
+            let hashes = unsafe {
+                [
+                    ringway_flow_rss_hash_murmur(packet.as_ptr(), packet.len(), through_c),
+                    ringway_flow_rss_hash_crc32c(packet.as_ptr(), packet.len(), through_c),
+                ]
+            };
+            let expected = [found.rss_hash::<Murmur>(&packet), found.rss_hash::<Crc32c>(&packet)];
+            assert_eq!(hashes, expected.map(Option::unwrap_or_default));
+        }
+    }
+
+    #[test]
+    fn an_empty_packet_is_no_packet() {
+        let (found, expected) = safe(&[]);
+        let mut flow = Box::new(Miniflow::<Target>::new());
+        let metadata = Box::new(Metadata::new(9));
+        let nothing: Box<[u8]> = Box::new([]);
+        // SAFETY: nothing is read of a packet without bytes, and its pointer isn't null.
+        let through_c =
+            unsafe { ringway_flow_extract(&*metadata, &mut *flow, 2, ETHERNET, nothing.as_ptr(), 0) };
+        assert_eq!((through_c, &*flow), (found, &expected));
+    }
+
+    #[test]
+    fn hashes_read_no_more_of_a_flow_than_there_is() {
+        for packet in samples() {
+            let (_, flow) = safe(&packet);
+            let key = FlowKey::from(&flow);
+            // C's miniflows have room for the present words only.
+            let mini: Box<[u64]> = flow.map().into_iter().chain(flow.values().iter().copied()).collect();
+            let whole: Box<[u64]> = (0..Target::WORDS).map(|index| key.word(index)).collect();
+            // SAFETY: the one is a map and as many words, the other all words of a flow.
+            let hashes = unsafe {
+                [
+                    ringway_flow_miniflow_hash_murmur(mini.as_ptr(), BASIS),
+                    ringway_flow_flow_hash_murmur(whole.as_ptr(), BASIS),
+                    ringway_flow_miniflow_hash_crc32c(mini.as_ptr(), BASIS),
+                    ringway_flow_flow_hash_crc32c(whole.as_ptr(), BASIS),
+                ]
+            };
+            let (murmur, crc) =
+                (flow.hash_five_tuple::<Murmur>(BASIS), flow.hash_five_tuple::<Crc32c>(BASIS));
+            assert_eq!(hashes, [murmur, murmur, crc, crc], "{packet:02x?}");
+        }
+    }
+}

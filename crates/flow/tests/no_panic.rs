@@ -83,11 +83,13 @@ fn names_a_panic(object: &[u8]) -> bool {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it runs the compiler")]
 fn the_optimised_parser_names_no_panicking_function() {
     assert!(!names_a_panic(&object("parser", "")));
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it runs the compiler")]
 fn the_search_finds_a_panic_where_there_is_one() {
     let extra = "#[inline(never)] pub fn guilty(packet: &[u8], at: usize) -> u8 { packet[at] }";
     assert!(names_a_panic(&object("guilty", extra)));

@@ -42,9 +42,10 @@ fn assert_same<L: Layout>(packet: &[u8], limit: VlanLimit) {
 
 #[test]
 fn every_truncation_of_every_kind_is_the_same_on_both_paths() {
-    for kind in Kind::ALL {
+    // Miri takes a second for what is done in a millisecond; steps are odd, so that they hit no alignment only.
+    for kind in Kind::ALL.into_iter().step_by(if cfg!(miri) { 5 } else { 1 }) {
         let packet = kind.packet(0xabcd);
-        for length in 0..=packet.len() {
+        for length in (0..=packet.len()).step_by(if cfg!(miri) { 61 } else { 1 }) {
             for limit in [VlanLimit::NONE, VlanLimit::ONE, VlanLimit::TWO] {
                 assert_same::<V3_7>(&packet[..length], limit);
                 assert_same::<V3_1>(&packet[..length], limit);
@@ -56,7 +57,7 @@ fn every_truncation_of_every_kind_is_the_same_on_both_paths() {
 #[test]
 fn mutated_packets_are_the_same_on_both_paths() {
     let mut random = Random(0x5eed_5eed_5eed_5eed);
-    for round in 0..30_000 {
+    for round in 0..if cfg!(miri) { 20 } else { 30_000 } {
         let kind = Kind::ALL[round % Kind::ALL.len()];
         let mut packet = kind.packet(round as u32);
         for _ in 0..1 + random.next() % 4 {

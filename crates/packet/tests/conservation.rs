@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
+/// Miri takes a second for what is done in a millisecond.
+const CASES: u32 = if cfg!(miri) { 2 } else { 128 };
+const STEPS: usize = if cfg!(miri) { 20 } else { 120 };
 const SLOTS: u32 = 16;
 const BUFFERS: u32 = 150;
 const WHOLE: Whole = Whole { mask: 1, value: 1 };
@@ -312,10 +315,10 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn posted_and_held_and_free_buffers_add_up_to_the_pool(steps in vec(step(), 0..120)) {
+    fn posted_and_held_and_free_buffers_add_up_to_the_pool(steps in vec(step(), 0..STEPS)) {
         let mut world = World::new();
         for step in steps {
             world.run(step);
@@ -327,7 +330,7 @@ proptest! {
     }
 
     #[test]
-    fn forgotten_rounds_lose_buffers_but_hand_none_out_twice(steps in vec(careless_step(), 0..120)) {
+    fn forgotten_rounds_lose_buffers_but_hand_none_out_twice(steps in vec(careless_step(), 0..STEPS)) {
         let mut world = World::new();
         for step in steps {
             world.run(step);

@@ -60,7 +60,7 @@ fn buffers_go_round_three_threads_and_none_is_lost_or_in_two_places() {
     let mut sending = to.transmit();
 
     let (middle, end) = (ArrayQueue::new(4), ArrayQueue::new(4));
-    const TURNS: usize = 1000;
+    const TURNS: usize = if cfg!(miri) { 10 } else { 1000 };
     thread::scope(|scope| {
         let first = scope.spawn(|| {
             let mut batch = Batch::new(&from.pool, 32);
@@ -107,7 +107,7 @@ fn packets_are_taken_and_dropped_by_many_threads_at_once() {
         let threads = [1u8, 2, 3].map(|mark| {
             let bench = &bench;
             scope.spawn(move || {
-                for turn in 0..300usize {
+                for turn in 0..if cfg!(miri) { 12 } else { 300 } {
                     let mut held: Vec<Packet> =
                         (0..turn % 61).filter_map(|_| bench.pool.packet_from(&[mark; 100]).ok()).collect();
                     thread::yield_now();
@@ -153,6 +153,7 @@ fn hammer(view: &mut DeviceView, bench: &Bench, byte: u8, stop: &AtomicBool) -> 
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "threads that go on until they are stopped are left to thread sanitizer")]
 fn a_device_that_never_stops_writing_never_writes_into_what_was_taken_back() {
     let bench = Bench::new(256, SLOTS);
     let mut receiving = bench.receive(12);
@@ -193,6 +194,7 @@ fn a_device_that_never_stops_writing_never_writes_into_what_was_taken_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "threads that go on until they are stopped are left to thread sanitizer")]
 fn memory_comes_and_goes_while_a_device_uses_the_space() {
     let space = AddressSpace::emulated();
     let stop = AtomicBool::new(false);

@@ -348,6 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "it works on files")]
     fn two_that_change_bindings_exclude_one_another_and_a_signal_ends_the_wait() {
         let root = std::env::temp_dir().join(format!("ringway-lock-{}", std::process::id()));
         let folder = root.join("sys/bus/pci");

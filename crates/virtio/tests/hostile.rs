@@ -205,7 +205,7 @@ fn turn(faults: &Faults, queues: u16, random: &mut Random) {
 #[test]
 fn a_device_with_faults_at_any_time_does_no_harm() {
     let (mut errors, mut drops) = (0, 0);
-    for seed in 0..2_500 {
+    for seed in 0..if cfg!(miri) { 3 } else { 2_500 } {
         let mut random = Random::new(seed);
         let options = options(&mut random);
         let ports = ports(&mut random, &options);
@@ -240,7 +240,10 @@ fn a_device_with_faults_at_any_time_does_no_harm() {
         faults.link(true);
         settle(&mut rig, gone);
     }
-    assert!(errors > 1_000 && drops > 100, "the faults were seen: {errors} errors, {drops} drops");
+    assert!(
+        cfg!(miri) || errors > 1_000 && drops > 100,
+        "the faults were seen: {errors} errors, {drops} drops"
+    );
 }
 
 /// Where the driver put its rings, as it told the device.
@@ -387,7 +390,7 @@ fn scribble(device: &mut DeviceView, bases: &[u64], size: u64, random: &mut Rand
 #[test]
 fn anything_written_to_the_rings_at_any_time_does_no_harm() {
     let mut errors = 0;
-    for seed in 0..2_500 {
+    for seed in 0..if cfg!(miri) { 3 } else { 2_500 } {
         let mut random = Random::new(seed ^ 0xaaaa);
         let options = options(&mut random);
         let size = 2 << random.below(5);
@@ -413,13 +416,13 @@ fn anything_written_to_the_rings_at_any_time_does_no_harm() {
         drop(program);
         settle(&mut rig, false);
     }
-    assert!(errors > 1_000, "it was seen: {errors} errors");
+    assert!(cfg!(miri) || errors > 1_000, "it was seen: {errors} errors");
 }
 
 #[test]
 fn registers_that_hold_anything_do_no_harm() {
     let (mut refused, mut opened) = (0, 0);
-    for seed in 0..1_500 {
+    for seed in 0..if cfg!(miri) { 3 } else { 1_500 } {
         let mut random = Random::new(seed ^ 0x5555);
         let options = options(&mut random);
         let ports = ports(&mut random, &options);
@@ -443,5 +446,5 @@ fn registers_that_hold_anything_do_no_harm() {
         }
         settle(&mut rig, true);
     }
-    assert!(refused > 200 && opened > 20, "{refused} refused, {opened} opened");
+    assert!(cfg!(miri) || refused > 200 && opened > 20, "{refused} refused, {opened} opened");
 }

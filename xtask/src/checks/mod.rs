@@ -7,6 +7,7 @@
 mod dependencies;
 pub mod hostile;
 mod licences;
+pub mod miri;
 pub mod safety;
 mod sanitizers;
 mod standard_library;
@@ -98,6 +99,12 @@ const STEPS: &[Step] = &[
         does: "thread sanitizer on memory, packets and drivers",
         quick: true,
         run: sanitizers::thread,
+    },
+    Step {
+        name: "miri-ready",
+        does: "the tests that Miri can run, compiled as it would see them",
+        quick: true,
+        run: miri::ready,
     },
     Step {
         name: "bench",

@@ -122,6 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "it works on files")]
     fn a_rule_gives_back_what_it_was_made_to_remember() {
         let root = std::env::temp_dir().join(format!("ringway-rule-{}", std::process::id()));
         let sysfs = Sysfs::under(&root);

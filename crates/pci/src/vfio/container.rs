@@ -243,6 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel")]
     fn only_a_container_is_taken_for_a_container() {
         let address: Address = "0000:00:02.0".parse().unwrap();
         let not_containers: [OwnedFd; 2] = [

@@ -192,6 +192,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it works on files")]
     fn a_device_with_other_ids_than_its_address_has_is_refused() {
         let root = std::env::temp_dir().join(format!("ringway-claim-{}", std::process::id()));
         let folder = root.join("sys/bus/pci/devices/0000:03:00.0");

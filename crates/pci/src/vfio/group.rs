@@ -91,6 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel")]
     fn only_a_group_is_taken_for_a_group() {
         let not_groups: [OwnedFd; 2] = [
             std::fs::File::open("/dev/null").unwrap().into(),

@@ -140,6 +140,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel")]
     fn the_message_has_both_numbers_and_the_way_out_that_works() {
         let by_itself =
             allowance(2 * MIB, Some(8 * MIB), Some(64 * MIB)).refusal(32 * MIB).unwrap().to_string();
@@ -167,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it asks the kernel")]
     fn this_process_has_an_account() {
         let allowance = Allowance::of_this_process(0);
         assert!(allowance.soft.is_none_or(|soft| allowance.hard.is_none_or(|hard| soft <= hard)));

@@ -32,7 +32,9 @@ mod limits;
 mod memlock;
 mod region;
 mod session;
+// Not under Miri: they stand on files, and on what the kernel says to them.
 #[cfg(test)]
+#[cfg(not(miri))]
 mod tests;
 
 use crate::sysfs::Sysfs;
@@ -111,7 +113,7 @@ impl<'a> Opening<'a> {
     }
 
     /// With other file trees than the machine's.
-    #[cfg(test)]
+    #[cfg(all(test, not(miri)))]
     fn on(mut self, sysfs: Sysfs) -> Self {
         self.sysfs = sysfs;
         self
