@@ -12,8 +12,9 @@ use crossbeam_queue::ArrayQueue;
 use ringway_dma::{AddressSpace, DeviceView, Iova};
 use ringway_packet::{Batch, Packet, Plain, ReceiveBuffers, TransmitBuffers, Whole};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const SLOTS: u32 = 64;
 
@@ -135,21 +136,20 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Writes at every address that the ring names, lent or not, until told to stop.
-fn hammer(view: &mut DeviceView, bench: &Bench, byte: u8, stop: &AtomicBool) -> u64 {
-    let mut allowed = 0;
+/// Writes at every address that the ring names, lent or not, until told to stop; counts what was allowed.
+fn hammer(view: &mut DeviceView, bench: &Bench, byte: u8, stop: &AtomicBool, allowed: &AtomicU64) {
     let mut bytes = [0; 61];
     while !stop.load(Ordering::Relaxed) {
         for slot in 0..SLOTS {
             let place = Iova::new(bench.ring.at(slot).address.load(Ordering::Acquire));
-            allowed += u64::from(view.write(place, &[byte; 61]).is_ok());
-            allowed += u64::from(view.read(place, &mut bytes).is_ok());
+            let mut count = u64::from(view.write(place, &[byte; 61]).is_ok());
+            count += u64::from(view.read(place, &mut bytes).is_ok());
             if let Some(place) = place.checked_add(8) {
-                allowed += u64::from(view.store_u64(place, byte.into()).is_ok());
+                count += u64::from(view.store_u64(place, byte.into()).is_ok());
             }
+            allowed.fetch_add(count, Ordering::Relaxed);
         }
     }
-    allowed
 }
 
 #[test]
@@ -157,17 +157,19 @@ fn hammer(view: &mut DeviceView, bench: &Bench, byte: u8, stop: &AtomicBool) -> 
 fn a_device_that_never_stops_writing_never_writes_into_what_was_taken_back() {
     let bench = Bench::new(256, SLOTS);
     let mut receiving = bench.receive(12);
-    let stop = AtomicBool::new(false);
+    let (stop, allowed) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
-        let devices: Vec<_> = [0xd1, 0xd2]
-            .map(|byte| {
-                let (bench, stop, mut view) = (&bench, &stop, bench.view());
-                scope.spawn(move || hammer(&mut view, bench, byte, stop))
-            })
-            .into();
+        let devices = [0xd1, 0xd2].map(|byte| {
+            let (bench, stop, allowed, mut view) = (&bench, &stop, &allowed, bench.view());
+            scope.spawn(move || hammer(&mut view, bench, byte, stop, allowed))
+        });
         let end = Stop(&stop);
         let mut batch = Batch::new(&bench.pool, 32);
-        for turn in 0..150u32 {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        // On a busy machine it takes a while until the devices run at all.
+        let goes_on =
+            |turn: u32| turn < 150 || (allowed.load(Ordering::Relaxed) == 0 && Instant::now() < deadline);
+        for turn in (0u32..).take_while(|&turn| goes_on(turn)) {
             let mut round = receiving.receive(&mut batch).unwrap();
             for index in 0..8 {
                 let slot = turn.wrapping_mul(8).wrapping_add(index);
@@ -186,8 +188,8 @@ fn a_device_that_never_stops_writing_never_writes_into_what_was_taken_back() {
             batch.clear();
         }
         drop(end);
-        let allowed: u64 = devices.into_iter().map(|device| device.join().unwrap()).sum();
-        assert!(allowed > 0, "the devices never got at a buffer that was theirs");
+        devices.into_iter().for_each(|device| device.join().unwrap());
+        assert!(allowed.load(Ordering::Relaxed) > 0, "the devices never got at a buffer that was theirs");
     });
     receiving.release(&bench.stopped());
     assert_eq!(bench.drain([]).len(), 256);
@@ -197,10 +199,10 @@ fn a_device_that_never_stops_writing_never_writes_into_what_was_taken_back() {
 #[cfg_attr(miri, ignore = "threads that go on until they are stopped are left to thread sanitizer")]
 fn memory_comes_and_goes_while_a_device_uses_the_space() {
     let space = AddressSpace::emulated();
-    let stop = AtomicBool::new(false);
+    let (stop, allowed) = (AtomicBool::new(false), AtomicU64::new(0));
     let ring = Bench::in_space(space.clone(), 1, SLOTS);
     thread::scope(|scope| {
-        let device = scope.spawn(|| hammer(&mut ring.view(), &ring, 0xdd, &stop));
+        let device = scope.spawn(|| hammer(&mut ring.view(), &ring, 0xdd, &stop, &allowed));
         let end = Stop(&stop);
         for turn in 0..60 {
             let bench = Bench::in_space(space.clone(), 64, 16);

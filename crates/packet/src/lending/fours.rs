@@ -9,8 +9,6 @@
 
 use crate::word::Word;
 use ringway_dma::Four;
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-use {super::NONE, crate::pool::HEADROOM, crate::word::POSITION_SHIFT, crate::word::UNPLAIN};
 
 /// How a device says, in the second word of a receive descriptor, that its buffer holds a whole packet: `mask` of the
 /// lower half is `value`. The packet's length is in bits 47:32.
