@@ -23,6 +23,18 @@ fn number(value: &Value, field: &str) -> u64 {
     value[field].as_u64().unwrap_or_else(|| panic!("{field} in {value}"))
 }
 
+/// What a capture says that came to its end. On a busy machine the writer may fall behind: then what was dropped is
+/// counted, and the exit status says so.
+fn captured(output: &Output) -> Value {
+    let summary = json(output);
+    let [received, written, dropped] =
+        ["received_packets", "written_packets", "dropped"].map(|field| number(&summary, field));
+    assert_eq!(received, written + dropped, "{summary}");
+    let expected = if dropped == 0 { 0 } else { 3 };
+    assert_eq!(output.status.code(), Some(expected), "{}", errors(output));
+    summary
+}
+
 /// Lengths as they were and as they were kept, of all frames of a file.
 fn lengths(path: &Path) -> Vec<(u32, usize)> {
     let mut reader = Reader::open(path).unwrap();
@@ -45,11 +57,9 @@ fn what_is_captured_is_whole_and_what_is_replayed_from_it_arrives() {
         let arguments =
             ["capture", "emulated:0", "--write", file, "--packets=20000", "--json", "--emulate", device];
         let output = ringway(&arguments);
-        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-        let summary = json(&output);
+        let summary = captured(&output);
         let written = number(&summary, "written_packets");
         assert!((20_000..20_032).contains(&written), "with the last batch no more than that: {written}");
-        assert_eq!((number(&summary, "received_packets"), number(&summary, "dropped")), (written, 0));
         assert_eq!(number(&summary, "written_bytes"), written * 60);
         assert!(errors(&output).contains("the port stamps none"));
         assert_eq!(lengths(&path), vec![(60, 60); written as usize]);
@@ -80,9 +90,7 @@ fn a_snap_length_keeps_beginnings_and_full_files_are_followed_by_others() {
     let file = path.to_str().unwrap();
     let arguments =
         ["capture", "emulated:0", "-w", file, "-s", "20", "--rotate-size=10kB", "--packets=1000", "--json"];
-    let output = ringway(&arguments);
-    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let summary = json(&output);
+    let summary = captured(&ringway(&arguments));
     let files = number(&summary, "files");
     assert!(files > 1, "{summary}");
     let mut written = 0;
@@ -108,8 +116,7 @@ fn a_match_decides_what_is_written_and_the_limit_counts_what_was() {
         ringway(&["capture", "emulated:0", "-w", file, "--json", "--match", matching, end])
     };
     let output = capture("udp,tp_dst=9,nw_src=198.18.0.0/15", "--packets=1000");
-    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
-    let summary = json(&output);
+    let summary = captured(&output);
     assert!(number(&summary, "written_packets") >= 1000);
     assert_eq!(number(&summary, "left_out"), 0);
     assert!(errors(&output).contains("capturing udp,tp_dst=9,nw_src=198.18.0.0/15 on emulated:0"));
@@ -138,7 +145,7 @@ fn a_disk_that_is_full_is_told_of_and_counted_and_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("small.pcapng");
     let script = format!(
-        "ulimit -f 16384; trap '' XFSZ; exec {} capture emulated:0 --write {} --packets 200000 --interval 100ms --json",
+        "ulimit -f 16384; trap '' XFSZ; exec {} capture emulated:0 --write {} --packets 600000 --interval 100ms --json",
         env!("CARGO_BIN_EXE_ringway"),
         path.display()
     );

@@ -281,7 +281,9 @@ fn packets_that_were_changed_on_the_way_are_damaged_and_the_exit_status_says_so(
     let output = run(&["forward", "emulated:0", "emulated:1", "--touch=write", "--packets=1000", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
     let summary = json(&output);
-    assert!(number(&summary["streams"][0], "damaged") > 0, "{summary}");
+    // All may have come from one card, as the machine gives them time.
+    let damaged = |stream: usize| number(&summary["streams"][stream], "damaged");
+    assert!(damaged(0) + damaged(1) > 0, "{summary}");
 }
 
 #[test]
@@ -292,9 +294,10 @@ fn what_is_dropped_for_want_of_room_is_exactly_what_the_sinks_miss() {
     let output = run(&[&ports[..], &arguments[..]].concat());
     assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
     let summary = json(&output);
+    let lost = |stream: usize| number(&summary["streams"][stream], "lost");
+    assert!(lost(0) + lost(1) > 0, "{summary}");
     for (stream, receiver) in [(0, 1), (1, 0)] {
         let (stream, port) = (&summary["streams"][stream], &summary["ports"][receiver]);
-        assert!(number(stream, "lost") > 0, "{summary}");
         assert_eq!(number(stream, "lost"), number(port, "dropped"), "{summary}");
         assert_eq!(number(stream, "received"), number(port, "sent_packets"), "{summary}");
         assert_eq!((number(stream, "out_of_order"), number(stream, "under_way")), (0, 0), "{summary}");

@@ -9,11 +9,10 @@ fn a_transmit_queue_that_stands_still_is_started_anew_and_what_was_in_it_counts_
     bench.b.restarts.store(true, Ordering::Relaxed);
     bench.a.offer(numbered(150, 1));
     let outcome = bench.run_until(&Options::default(), |bench| {
-        let restarted = bench.logged().iter().any(|line| line == "b: restarted");
-        if restarted && bench.b.sent().len() == 100 {
-            bench.a.offer(numbered(20, 1));
-        }
-        bench.b.sent().len() == 120
+        wait_for(|| bench.logged().iter().any(|line| line == "b: restarted") && bench.b.sent().len() == 100);
+        bench.a.offer(numbered(20, 1));
+        wait_for(|| bench.b.sent().len() == 120);
+        true
     });
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     let port = &outcome.last.ports[1];
