@@ -73,7 +73,7 @@ fn compare(root: &Path) -> Result<String> {
     if !unknown.is_empty() {
         bail!("{DOCUMENT} names cases that the lab doesn't have: {}", unknown.join(", "));
     }
-    faults(root)?;
+    called(&text)?;
     Ok(format!(
         "{count} uses of `unsafe`, each with its argument in {DOCUMENT}; {} tests named there are there",
         tests.len()
@@ -91,24 +91,46 @@ fn tests_named(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The table of faults: how many kinds it has, and how many tests and cases it names.
-pub(super) fn faults(root: &Path) -> Result<(usize, usize)> {
-    let (text, _, _) = parts(root)?;
+/// What the document calls as witnesses.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Witnesses {
+    /// Every test that it names.
+    pub(super) tests: BTreeSet<String>,
+    /// Kinds of faults in their table.
+    pub(super) kinds: usize,
+    /// Of the tests, those that make a fault happen.
+    pub(super) of_faults: BTreeSet<String>,
+    /// The lab's cases that make one happen.
+    pub(super) cases: BTreeSet<String>,
+}
+
+impl Witnesses {
+    /// Of the tests, those that are not among these.
+    pub(super) fn missing(&self, passed: &BTreeSet<&str>) -> Vec<&str> {
+        self.tests.iter().map(String::as_str).filter(|test| !passed.contains(test)).collect()
+    }
+}
+
+/// The tests and cases that the document names.
+pub(super) fn witnesses(root: &Path) -> Result<Witnesses> {
+    called(&parts(root)?.0)
+}
+
+fn called(text: &str) -> Result<Witnesses> {
+    let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
     let table = text.split_once(FAULTS).map(|(_, rest)| rest.split("\n## ").next().unwrap_or_default());
-    let rows: Vec<&str> = table
-        .with_context(|| format!("{DOCUMENT} has no table of faults"))?
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| fault"))
-        .collect();
-    let mut named = 0;
-    for row in &rows {
-        let tests = tests_named(row).len() + cases_named(row).len();
-        if tests == 0 {
+    let rows = table.with_context(|| format!("{DOCUMENT} has no table of faults"))?.lines();
+    let mut witnesses = Witnesses { tests: owned(tests_named(text)), ..Witnesses::default() };
+    for row in rows.filter(|line| line.starts_with("| ") && !line.starts_with("| fault")) {
+        let (tests, cases) = (owned(tests_named(row)), owned(cases_named(row)));
+        if tests.is_empty() && cases.is_empty() {
             bail!("{DOCUMENT}: no test is named in {row}");
         }
-        named += tests;
+        witnesses.kinds += 1;
+        witnesses.of_faults.extend(tests);
+        witnesses.cases.extend(cases);
     }
-    Ok((rows.len(), named))
+    Ok(witnesses)
 }
 
 /// The cases of the lab that a text names: `lab: restart-after-panic`.
@@ -344,5 +366,18 @@ pub(crate) unsafe fn take(at: *const u8) {
     fn one_without_an_argument_is_an_error_and_words_are_none() {
         assert!(scan("fn f() {\n    unsafe { g() };\n}\n").is_err());
         assert!(scan("#![forbid(unsafe_code)]\n// unsafe { }\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_row_of_the_faults_names_a_test_or_a_case_and_what_did_not_run_is_known() {
+        let row = "| one | `a_test_that_is_named_so`, `lab: some-case` |";
+        let text = format!(
+            "`another_test_that_is_named`\n{FAULTS}\n\n| fault | by |\n|---|---|\n{row}\n\n## Next\n"
+        );
+        let witnesses = called(&text).unwrap();
+        assert_eq!((witnesses.kinds, witnesses.of_faults.len(), witnesses.cases.len()), (1, 1, 1));
+        assert_eq!(witnesses.missing(&["a_test_that_is_named_so"].into()), ["another_test_that_is_named"]);
+        assert!(called(&text.replace(row, "| one | nothing |")).is_err());
+        assert!(called("no table").is_err());
     }
 }

@@ -1,12 +1,13 @@
 //! What the steps do. Each keeps its whole output in a log and shows what a person needs of it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::Surroundings;
+use super::{Surroundings, safety};
 use crate::tool;
 
 /// How many lines of a failing program are shown; the rest is in its log.
@@ -37,7 +38,8 @@ pub(super) fn docs(surroundings: &Surroundings) -> Result<String> {
 
 pub(super) fn tests(surroundings: &Surroundings) -> Result<String> {
     let mut command = cargo(surroundings);
-    command.args(["test", "--workspace", "--no-fail-fast"]);
+    // With it, a worker can be made to panic.
+    command.args(["test", "--workspace", "--no-fail-fast", "--features", "ringway/fault-injection"]);
     let text = logged(surroundings, "tests", &mut command, |line| {
         let start = line.trim_start();
         ["Running ", "Doc-tests ", "test result:"].iter().any(|word| start.starts_with(word))
@@ -46,7 +48,22 @@ pub(super) fn tests(surroundings: &Surroundings) -> Result<String> {
     if passed == 0 {
         bail!("expected tests to run, saw none");
     }
+    let witnesses = safety::witnesses(&surroundings.root)?;
+    let missing = witnesses.missing(&names_of_passed(&text));
+    if !missing.is_empty() {
+        bail!("docs/safety.md names tests that did not run: {}", missing.join(", "));
+    }
+    let (kinds, tests, cases) = (witnesses.kinds, witnesses.of_faults.len(), witnesses.cases.len());
+    println!(
+        "faults: {kinds} kinds made to happen, {tests} tests of them passed, {cases} cases are the lab's, violations 0"
+    );
     Ok(format!("{passed} tests"))
+}
+
+/// The names, without their modules, of the tests that passed, by the harness's lines.
+fn names_of_passed(text: &str) -> BTreeSet<&str> {
+    let passed = text.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... ok"));
+    passed.map(|path| path.rsplit("::").next().unwrap_or(path)).collect()
 }
 
 /// The lab runs as a process of its own: it moves itself into namespaces.
@@ -173,6 +190,12 @@ mod tests {
         assert_eq!(passed_in(line), Some(12));
         assert_eq!(passed_in("test result: FAILED. 3 passed; 1 failed"), Some(3));
         assert_eq!(passed_in("test some_test ... ok"), None);
+    }
+
+    #[test]
+    fn passed_tests_are_known_by_their_names_and_ignored_ones_are_not() {
+        let text = "test a::b::one_of_them ... ok\ntest two ... FAILED\ntest three ... ignored, slow\ntest four ... ok\n";
+        assert_eq!(names_of_passed(text), ["four", "one_of_them"].into());
     }
 
     #[test]
