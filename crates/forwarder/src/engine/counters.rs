@@ -3,10 +3,13 @@
 //! Contract: one writer, the worker that runs the task; anyone reads. Plain loads and stores, no atomic
 //! read-modify-write; cache lines of their own.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// No restart is asked for.
+const NOTHING: u64 = u64::MAX;
 
 /// What one task counted, written by its worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct TaskCounters {
     forwarded: AtomicU64,
@@ -16,8 +19,25 @@ pub struct TaskCounters {
     slept: AtomicU64,
     pending: AtomicU64,
     restarts: AtomicU64,
-    /// The other way round: the main thread asks, the worker answers.
-    wanted: AtomicBool,
+    looks: AtomicU64,
+    /// The other way round: the main thread asks, and says how much had moved by then; the worker answers.
+    wanted: AtomicU64,
+}
+
+impl Default for TaskCounters {
+    fn default() -> Self {
+        Self {
+            forwarded: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
+            slept: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            looks: AtomicU64::new(0),
+            wanted: AtomicU64::new(NOTHING),
+        }
+    }
 }
 
 /// A reading of one task's counters, in packets.
@@ -37,6 +57,15 @@ pub struct TaskCounts {
     pub pending: u64,
     /// Times that the transmit queue was started anew, since it stood still.
     pub restarts: u64,
+    /// Times that the worker had nothing to do, or no room, and said what is pending: while it stands, so does what it says.
+    pub looks: u64,
+}
+
+impl TaskCounts {
+    /// Packets that the transmit queue took, and times that it was started anew: what stands when nothing moves.
+    pub fn moved(&self) -> u64 {
+        self.forwarded.wrapping_add(self.handled).wrapping_add(self.restarts)
+    }
 }
 
 /// For counters with one writer.
@@ -73,6 +102,7 @@ impl TaskCounters {
 
     #[inline]
     pub(crate) fn pending(&self, packets: u64) {
+        add(&self.looks, 1);
         if self.pending.load(Ordering::Relaxed) != packets {
             self.pending.store(packets, Ordering::Relaxed);
         }
@@ -84,16 +114,21 @@ impl TaskCounters {
         add(&self.unsent, lost);
     }
 
-    /// Asks the worker to start its transmit queue anew.
+    /// Asks the worker to start its transmit queue anew, unless more has moved than this by then.
     #[cold]
-    pub(super) fn want_restart(&self) {
-        self.wanted.store(true, Ordering::Relaxed);
+    pub(super) fn want_restart(&self, moved: u64) {
+        self.wanted.store(moved, Ordering::Relaxed);
     }
 
-    /// Whether that is asked for: once.
+    /// Whether that is asked for: once, and not if the queue has gone on by itself.
     #[inline]
     pub(super) fn is_restart_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::Relaxed)
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if wanted == NOTHING {
+            return false;
+        }
+        self.wanted.store(NOTHING, Ordering::Relaxed);
+        wanted == self.read().moved()
     }
 
     /// What was counted.
@@ -106,6 +141,25 @@ impl TaskCounters {
             slept: self.slept.load(Ordering::Relaxed),
             pending: self.pending.load(Ordering::Relaxed),
             restarts: self.restarts.load(Ordering::Relaxed),
+            looks: self.looks.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_is_asked_for_once_and_not_where_the_queue_went_on() {
+        let counters = TaskCounters::default();
+        assert!(!counters.is_restart_wanted());
+        counters.forwarded(7);
+        counters.want_restart(counters.read().moved());
+        assert!(counters.is_restart_wanted());
+        assert!(!counters.is_restart_wanted());
+        counters.want_restart(counters.read().moved());
+        counters.forwarded(1);
+        assert!(!counters.is_restart_wanted(), "it went on");
     }
 }

@@ -1,9 +1,11 @@
 //! A transmit queue that stands still: packets are in its ring, the link is up, and seconds pass in which none is sent.
 //!
-//! Whatever a task is, its `outlet` publishes how much is pending while there is nothing better to do; the main thread looks once
-//! a second. What
-//! follows is the session's: a queue that can be started anew is, and the packets that were in it count as unsent; where
-//! the device can't do that the run ends, which resets the port.
+//! Whatever a task is, its `outlet` publishes how much is pending while there is nothing better to do; the main thread looks
+//! once a second. What follows is the session's: a queue that can be started anew is, and the packets that were in it count as
+//! unsent; where the device can't do that the run ends, which resets the port.
+//!
+//! A worker that gets no processor says nothing new, and nothing follows from that: only looks count between which the worker
+//! looked, too.
 //!
 //! A queue whose link is down, or whose ring is empty, doesn't hang. Where a port obeys pause frames the other end may hold it
 //! up for as long as it likes, and nothing follows: what stands still there can't be told from what is made to wait.
@@ -23,6 +25,8 @@ pub(super) struct Hangs {
 struct Seen {
     pending: u64,
     moved: u64,
+    /// Of the worker's.
+    by_worker: u64,
     looks: u32,
 }
 
@@ -32,10 +36,11 @@ impl Hangs {
         self.seen.resize(counts.len(), Seen::default());
         let mut hanging = Vec::new();
         for (task, (seen, now)) in self.seen.iter_mut().zip(counts).enumerate() {
-            let moved = now.forwarded.wrapping_add(now.handled).wrapping_add(now.restarts);
+            let moved = now.moved();
             let stands = now.pending > 0 && now.pending == seen.pending && moved == seen.moved && is_up(task);
-            let looks = if stands { seen.looks.saturating_add(1) } else { 0 };
-            *seen = Seen { pending: now.pending, moved, looks };
+            let looked = now.looks != seen.by_worker;
+            let looks = if stands { seen.looks.saturating_add(u32::from(looked)) } else { 0 };
+            *seen = Seen { pending: now.pending, moved, by_worker: now.looks, looks };
             if looks >= LOOKS {
                 seen.looks = 0;
                 hanging.push(task);
@@ -57,7 +62,8 @@ mod tests {
     fn told(mut look: impl FnMut(u64) -> ([TaskCounts; 1], bool)) -> Option<u64> {
         let mut hangs = Hangs::default();
         (1..=20).find(|&second| {
-            let (counts, up) = look(second);
+            let (mut counts, up) = look(second);
+            counts[0].looks = second;
             !hangs.look(&counts, |_| up).is_empty()
         })
     }
@@ -78,5 +84,15 @@ mod tests {
             Some(15),
             "it counts from when the link is up"
         );
+    }
+
+    #[test]
+    fn a_worker_that_gets_no_processor_does_not_hang() {
+        let mut hangs = Hangs::default();
+        let counts = |looks| [TaskCounts { pending: 7, looks, ..TaskCounts::default() }];
+        assert!((0..100).all(|_| hangs.look(&counts(1), |_| true).is_empty()));
+        // What was seen before it stood still is not forgotten, and not counted twice.
+        let told = (2..20).find(|&looks| !hangs.look(&counts(looks), |_| true).is_empty());
+        assert_eq!(told, Some(6));
     }
 }

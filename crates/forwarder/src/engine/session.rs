@@ -443,7 +443,7 @@ impl Session {
             }
             watch.stood_still(name, counts.pending);
             if let Some(counters) = self.workers.counters().get(task) {
-                counters.want_restart();
+                counters.want_restart(counts.moved());
             }
         }
         Ok(())
