@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -68,8 +69,17 @@ fn killed_at_any_of_five_hundred_moments_it_leaves_nothing_and_starts_again() {
                 2 => &["generate", "emulated:0"],
                 _ => &["forward", "emulated:0", "emulated:1", "--json", "--interrupts"],
             };
-            let mut child = ringway(place, task).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_micros(random % 60_000));
+            let mut child =
+                ringway(place, task).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            // Every second one is at work by then; the others die wherever they are, mostly as they start.
+            let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+            let moment = if round % 2 == 0 {
+                assert!(said.any(|line| line.unwrap().contains("link up")), "{task:?} ended by itself");
+                random % 5_000
+            } else {
+                random % 60_000
+            };
+            std::thread::sleep(Duration::from_micros(moment));
             child.kill().unwrap();
             let status = child.wait().unwrap();
             assert!(!status.success(), "it was killed, or had failed before: {status}");
