@@ -36,7 +36,7 @@ pub(crate) const POSITION_SHIFT: u32 = 28;
 /// Flags of which a device that sends the packet has to be told something.
 ///
 /// Bit 16 is none of them: what is shorter than the shortest packet can't be made up for by a flag, where the two are
-/// looked at together (see `lending/fours.rs`).
+/// looked at together (see `lending/fours/vectors.rs`).
 pub(crate) const UNPLAIN: u64 = flag::SEGMENTED | flag::VLAN | flag::OFFLOAD;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

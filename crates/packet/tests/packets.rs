@@ -8,14 +8,12 @@ use common::Bench;
 use ringway_dma::{AddressSpace, Attachment, BufferSize, MAXIMUM_BUFFERS, Placement};
 use ringway_packet::{
     Batch, Checksum, Error, HEADROOM, MAXIMUM_BATCH, Offload, Plain, Pool, PoolOptions, Protocol,
-    ReceiveBuffers, Told, TransmitBuffers, Whole,
+    ReceiveBuffers, Told, TransmitBuffers,
 };
 use std::sync::atomic::Ordering;
 
 /// Packets of any length.
 const PLAIN: Plain = Plain { flags: 0, again: 64, shortest: 0 };
-/// The lowest bit says that there is a packet.
-const WHOLE: Whole = Whole { mask: 1, value: 1 };
 
 fn pool(buffers: u32) -> Pool {
     Pool::new(&AddressSpace::emulated(), PoolOptions { buffers, ..PoolOptions::default() }).unwrap()
@@ -371,73 +369,6 @@ fn a_queue_without_traffic_keeps_few_buffers_from_the_others() {
 }
 
 #[test]
-fn a_run_ends_where_one_slot_would_be_refused() {
-    let bench = Bench::new(200, 8);
-    let mut receive = bench.receive(0);
-    let mut batch = Batch::new(&bench.pool, 32);
-    receive.receive(&mut batch).unwrap().take(5, 60).unwrap();
-    for (slot, length) in [60, 1792, 1793, 60, 60, 60, 60, 60].into_iter().enumerate() {
-        bench.ring.at(slot as u32).word.store(length << 32 | 1, Ordering::Release);
-    }
-    let mut run =
-        |batch: &mut Batch, first| receive.exchange_run(batch, &bench.ring, first, (7, WHOLE), |_, _| ());
-    assert_eq!(run(&mut batch, 0), 2, "slot 2 is too long");
-    assert_eq!(bench.ring.at(1).word.load(Ordering::Relaxed), 7);
-    assert_eq!(bench.ring.at(2).word.load(Ordering::Relaxed), 1793 << 32 | 1);
-    assert_eq!(run(&mut batch, 3), 2, "slot 5 is empty");
-    assert_eq!(run(&mut batch, 6 + 8), 2, "the ring ends");
-    let lengths: Vec<usize> = batch.frames().map(|frame| frame.len()).collect();
-    assert_eq!(lengths, [60, 60, 1792, 60, 60, 60, 60]);
-    assert_eq!(receive.held(), 7);
-}
-
-/// Fours and ones are told apart by nothing that a driver sees.
-#[test]
-fn a_run_takes_every_packet_up_to_the_first_that_is_none() {
-    let bench = Bench::new(200, 16);
-    let mut receive = bench.receive(0);
-    let mut transmit = bench.transmit();
-    for whole in 0..=16 {
-        let mut batch = Batch::new(&bench.pool, 32);
-        for slot in 0..16 {
-            let said = if slot < whole { u64::from(60 + slot) << 32 | 1 } else { 0 };
-            bench.ring.at(slot).word.store(said, Ordering::Release);
-        }
-        let mut told = None;
-        let note = |count, bytes| told = Some((count as u32, bytes));
-        let taken = receive.exchange_run(&mut batch, &bench.ring, 0, (0, WHOLE), note);
-        assert_eq!(taken as u32, whole);
-        let bytes = (0..whole).map(|slot| u64::from(60 + slot)).sum();
-        assert_eq!(told, (whole > 0).then_some((whole, bytes)));
-        let lengths: Vec<u32> = batch.frames().map(|frame| frame.len() as u32).collect();
-        assert_eq!(lengths, (60..60 + whole).collect::<Vec<_>>());
-        assert_eq!((receive.held(), batch.len()), (16, whole as usize));
-        // The same number is sent, up to one that is too short.
-        let shortest = Plain { flags: 1 << 32, again: 40, shortest: 60 };
-        if let Some(mut frame) = batch.frame(13) {
-            frame.trim_end(30).unwrap();
-        }
-        let sent = transmit.lend_run(&mut batch, &bench.ring, (0, 16), shortest, |count, bytes| {
-            assert_eq!(bytes, (0..count as u64).map(|slot| 60 + slot).sum::<u64>());
-        });
-        assert_eq!(sent as u32, whole.min(13));
-        for slot in 0..sent as u32 {
-            let length = u64::from(60 + slot);
-            assert_eq!(bench.ring.at(slot).word.load(Ordering::Relaxed), length | length << 40 | 1 << 32);
-        }
-        assert_eq!(transmit.take_back(0, 16), sent as u32);
-        // What was sent overwrote the addresses that receiving slots had: they get theirs again.
-        drop(batch);
-        let mut again = Batch::new(&bench.pool, 16);
-        let mut round = receive.receive(&mut again).unwrap();
-        (0..16).for_each(|slot| assert!(round.relend(slot, &bench.ring.at(slot).address)));
-    }
-    receive.release(&bench.stopped());
-    drop(transmit);
-    assert_eq!((bench.pool.available(), bench.pool.lost()), (200, 0));
-}
-
-#[test]
 fn what_a_device_says_of_a_packet_goes_with_it_and_ends_where_a_run_would() {
     let bench = Bench::new(200, 8);
     let mut receive = bench.receive(0);
@@ -483,34 +414,4 @@ fn what_a_device_says_of_a_packet_goes_with_it_and_ends_where_a_run_would() {
     drop(batch);
     receive.release(&bench.stopped());
     assert_eq!((bench.pool.available(), bench.pool.lost()), (200, 0));
-}
-
-#[test]
-fn a_panic_in_a_run_leaves_the_books_right() {
-    let bench = Bench::new(64, 8);
-    let mut receive = bench.receive(0);
-    let mut transmit = bench.transmit();
-    let mut batch = Batch::new(&bench.pool, 8);
-    let mut left = 3;
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        receive.receive(&mut batch).unwrap().exchange_told(&bench.ring, 0, 1 | 60 << 32, |_, _| {
-            left -= 1;
-            if left == 0 { panic!("on purpose") } else { Some(Told { length: 60, ..Told::default() }) }
-        })
-    }));
-    assert!(outcome.is_err());
-    assert_eq!((batch.len(), receive.held()), (2, 8));
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        receive.exchange_run(&mut batch, &bench.ring, 0, (0, WHOLE), |_, _| panic!("on purpose"))
-    }));
-    assert!(outcome.is_err());
-    assert_eq!((batch.len(), receive.held()), (4, 8));
-    receive.release(&bench.stopped());
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        transmit.lend_run(&mut batch, &bench.ring, (0, 3), PLAIN, |_, _| panic!("on purpose"))
-    }));
-    assert!(outcome.is_err());
-    assert_eq!((batch.len(), transmit.held()), (1, 3));
-    transmit.release(&bench.stopped());
-    assert_eq!(bench.drain([&mut batch]).len(), 63);
 }

@@ -41,6 +41,7 @@ const GROUPS: &[Group] = &[
             "--lib",
             "--test=spaces",
             "--test=packets",
+            "--test=runs",
             "--test=hostile_driver",
             "--test=conservation",
             "--test=threads",

@@ -15,7 +15,7 @@ use super::{Surroundings, standard_library};
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The crates with `unsafe` that have no C at their side, and their tests. What must not compile is left out: there is
 /// nothing to run.
-const MEMORY_TESTS: [&str; 11] = [
+const MEMORY_TESTS: [&str; 13] = [
     "--package",
     "ringway-dma",
     "--package",
@@ -25,6 +25,8 @@ const MEMORY_TESTS: [&str; 11] = [
     "packets",
     "--test",
     "hostile_driver",
+    "--test",
+    "runs",
     "--test",
     "threads",
 ];

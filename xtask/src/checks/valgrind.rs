@@ -15,7 +15,7 @@ use crate::valgrind::Memcheck;
 /// Test programs by package. Those with many threads or thousands of random cases take hours under memcheck.
 const PROGRAMS: [(&str, &[&str]); 3] = [
     ("ringway-dma", &["ringway_dma"]),
-    ("ringway-packet", &["hostile_driver", "packets"]),
+    ("ringway-packet", &["hostile_driver", "packets", "runs"]),
     ("ringway-pci", &["ringway_pci"]),
 ];
 /// The status that valgrind ends with when it found an error.

@@ -20,16 +20,35 @@ pub struct Whole {
     pub value: u32,
 }
 
-/// What a device is told in the second word of a transmit descriptor: `flags`, the packet's length in the lowest bits,
-/// and again from bit `again` on. Packets shorter than `shortest` are not for it.
+/// What a device is told in the second word of a transmit descriptor: the sum of `flags`, the packet's length, and the
+/// length once more, shifted by `again`; what goes beyond 64 bits is lost. Packets shorter than `shortest` are not for it.
+///
+/// Packets go by fours when the word's halves are sums by themselves: the second length stands in the upper one, and
+/// `flags` leave room for the first in the lower one. With any other values the words are right as well, and slower made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain {
     /// What is the same for every packet.
     pub flags: u64,
-    /// Where the length stands a second time: bit 32 or a higher one; from 64 on it doesn't.
+    /// From which bit on the length stands a second time; from 64 on it doesn't.
     pub again: u32,
     /// The shortest packet.
     pub shortest: u32,
+}
+
+impl Plain {
+    /// What the device is told of a packet of `length` bytes.
+    #[inline(always)]
+    pub(super) fn word(self, length: u64) -> u64 {
+        let again = length.checked_shl(self.again).unwrap_or(0);
+        self.flags.wrapping_add(length).wrapping_add(again)
+    }
+
+    /// Whether fours come to the same, which make the word's halves by themselves: nothing of the second length is in the
+    /// lower one, and no packet's length makes that carry.
+    #[inline(always)]
+    pub(super) fn is_for_fours(self) -> bool {
+        self.again >= 32 && self.flags as u32 <= u32::MAX - 0xffff
+    }
 }
 
 /// What four received slots come to.

@@ -20,7 +20,8 @@ impl ReceiveBuffers {
     /// the batch is of another pool. Tells `note` how many were exchanged, and their bytes, unless there are none, and says how
     /// many. The device may be told when this has returned, not in `note`.
     ///
-    /// What is said are the device's claims: what is checked is what was read last.
+    /// What stands in `said` is the device's claim, and can change at any time: each half is read once here, and what was read is
+    /// what is checked and used.
     #[inline(always)]
     pub fn exchange_named(
         &mut self,
@@ -30,7 +31,7 @@ impl ReceiveBuffers {
         longest: u32,
         note: impl FnOnce(usize, u64),
     ) -> usize {
-        let Some((start, room)) = self.run(batch, (ring, said.mask()), first) else { return 0 };
+        let Some((start, room)) = self.bounds(batch, (ring, said.mask()), first) else { return 0 };
         let count = room.min(ready);
         let longest = longest.min(self.capacity);
         // SAFETY: the stock's head is at most its capacity, the batch's length at most its limit, and `start` is a record, a
@@ -45,6 +46,7 @@ impl ReceiveBuffers {
             )
         };
         let (mut done, mut bytes) = (0usize, 0u64);
+        // The same shape as `exchange_run`, and as there, fours are for when no slot is empty.
         if count >= 4 && self.vacant == 0 {
             let (receiver, lengths) = (self.fours, (self.prefix, longest));
             let mut sum = Bytes::none();
@@ -68,7 +70,9 @@ impl ReceiveBuffers {
                 };
                 *words = taken.words;
                 *owners = numbers;
-                // SAFETY: as in `lend`, for each.
+                // SAFETY: these buffers are mapped for the pool's address space, which the device is in, and recorded as lent
+                // to these slots. They are out of stock, whose head moves behind the loops, in `exchanged`: nothing can unwind
+                // between.
                 unsafe { Descriptor::lend_addresses(descriptors, taken.addresses) };
                 done = done.wrapping_add(4);
             }
@@ -94,7 +98,7 @@ impl ReceiveBuffers {
             }
             *word = Word::new(*owner, self.size, HEADROOM, length);
             *owner = number;
-            // SAFETY: as in `lend`.
+            // SAFETY: as for four: mapped, recorded as lent to this slot, and out of stock before anything can unwind.
             unsafe { descriptor.address.lend(address_of(self.base, number, self.size)) };
             bytes = bytes.wrapping_add(length.into());
             done = done.wrapping_add(1);
@@ -124,16 +128,17 @@ impl TransmitBuffers {
     ) -> usize {
         // Compared as a signed number of 32 bits, and written before each packet.
         const { assert!(PREFIX <= HEADROOM as usize, "a prefix lies in the headroom") };
-        let Some((start, count)) = self.run(batch, ring, first) else { return 0 };
+        let Some((start, count)) = self.bounds(batch, ring, first) else { return 0 };
         let place = batch.pool.inner.buffers.base().as_ptr().wrapping_sub(PREFIX);
         // SAFETY: `start` is a record and a descriptor.
         let (owners, descriptors) =
             unsafe { (self.owners.as_mut_ptr().add(start), ring.run(0).as_ptr().add(start)) };
         let words = batch.words.as_ptr();
+        // The length doesn't stand a second time; the prefix is added to it.
+        let plain = Plain { flags: PREFIX as u64, again: 64, shortest };
         let (mut done, mut bytes) = (0usize, 0u64);
-        if count >= 4 {
-            // Nothing of the length stands a second time; the prefix is added to it.
-            let plain = Plain { flags: PREFIX as u64, again: 64, shortest };
+        // The same shape as `lend_run`.
+        if count >= 4 && plain.is_for_fours() {
             let sender = self.source.fours.sender(plain, Some(longest));
             let mut sum = Bytes::none();
             while done != count & !3 {
@@ -155,7 +160,8 @@ impl TransmitBuffers {
                     };
                 }
                 *owners = given.owners;
-                // SAFETY: as in `lend`, for each.
+                // SAFETY: these buffers are mapped for the pool's address space, which the device is in, and recorded as lent
+                // to these slots. They leave the batch behind the loops, in `lent`: nothing can unwind between.
                 unsafe { Descriptor::lend(descriptors, given.addresses, given.commands) };
                 done = done.wrapping_add(4);
             }
@@ -176,9 +182,9 @@ impl TransmitBuffers {
             // SAFETY: as above.
             unsafe { place.wrapping_add(position as usize).cast::<[u8; PREFIX]>().write(*prefix) };
             *owner = word.number(shift) | tag;
-            // SAFETY: as in `lend`.
+            // SAFETY: as for four: mapped, recorded as lent to this slot, and out of the batch before anything can unwind.
             unsafe { descriptor.address.lend(base.wrapping_add(position)) };
-            descriptor.word.store(length.wrapping_add(PREFIX as u64), Ordering::Relaxed);
+            descriptor.word.store(plain.word(length), Ordering::Relaxed);
             bytes = bytes.wrapping_add(length);
             done = done.wrapping_add(1);
         }

@@ -1,8 +1,9 @@
 //! Consecutive slots without a round: four at a time, and one by one what is less than a four.
 //!
 //! A run is for the common case, and ends before anything else: whole packets in one buffer that come, packets in one
-//! buffer that go and of which the device needs to know no more than where they are. Nothing is called within it, so no
-//! guard is needed to keep the books: they are brought up to date behind it, in one place.
+//! buffer that go and of which the device needs to know no more than where they are. Nothing is called within its loops, so
+//! they need no guard to keep the books: those are brought up to date behind them, in one place (`exchanged`, `lent`). There
+//! a small guard stands, since `note`, which the caller brings, may panic.
 
 use super::NONE;
 use super::fours::{Bytes, Plain, Whole};
@@ -30,7 +31,7 @@ impl ReceiveBuffers {
         (idle, whole): (u64, Whole),
         note: impl FnOnce(usize, u64),
     ) -> usize {
-        let Some((start, count)) = self.run(batch, (ring, self.mask), first) else { return 0 };
+        let Some((start, count)) = self.bounds(batch, (ring, self.mask), first) else { return 0 };
         // SAFETY: the stock's head is at most its capacity, the batch's length at most its limit, and `start` is a record and a
         // descriptor.
         let (owners, words, numbers, descriptors) = unsafe {
@@ -42,6 +43,7 @@ impl ReceiveBuffers {
             )
         };
         let (mut done, mut bytes) = (0usize, 0u64);
+        // That a slot holds a buffer is tested one by one only: as long as none is empty, fours need no test.
         if count >= 4 && self.vacant == 0 {
             let receiver = self.fours;
             let mut sum = Bytes::none();
@@ -60,7 +62,9 @@ impl ReceiveBuffers {
                 let Some(taken) = receiver.take(whole, said, owners, &numbers, &mut sum) else { break };
                 *words = taken.words;
                 *owners = numbers;
-                // SAFETY: as in `lend`, for each.
+                // SAFETY: these buffers are mapped for the pool's address space, which the device is in, and recorded as lent
+                // to these slots. They are out of stock, whose head moves behind the loops, in `exchanged`: nothing can unwind
+                // between.
                 unsafe { Descriptor::lend(descriptors, taken.addresses, [idle; 4].into()) };
                 done = done.wrapping_add(4);
             }
@@ -79,7 +83,7 @@ impl ReceiveBuffers {
             }
             *word = Word::new(*owner, self.size, HEADROOM, length);
             *owner = number;
-            // SAFETY: as in `lend`.
+            // SAFETY: as for four: mapped, recorded as lent to this slot, and out of stock before anything can unwind.
             unsafe { descriptor.address.lend(address_of(self.base, number, self.size)) };
             descriptor.word.store(idle, Ordering::Relaxed);
             bytes = bytes.wrapping_add(length.into());
@@ -95,7 +99,7 @@ impl ReceiveBuffers {
     /// many as there is room for in the batch, if the pool has them, and not beyond the ring's end, nor that of the records and
     /// of what else there are as many of as `mask` says.
     #[inline(always)]
-    pub(super) fn run(
+    pub(super) fn bounds(
         &mut self,
         batch: &Batch,
         (ring, mask): (&Ring<Descriptor>, u32),
@@ -104,6 +108,7 @@ impl ReceiveBuffers {
         if !batch.pool.is_same(&self.stock.pool) {
             return None;
         }
+        // Each mask is a power of two less one, so what all have in common is the smallest.
         let mask = mask & ring.mask() & self.mask;
         let start = (first & mask) as usize;
         let slots = (mask as usize).wrapping_add(1).wrapping_sub(start);
@@ -154,14 +159,14 @@ impl TransmitBuffers {
         plain: Plain,
         note: impl FnOnce(usize, u64),
     ) -> usize {
-        let Some((start, most)) = self.run(batch, ring, first) else { return 0 };
+        let Some((start, most)) = self.bounds(batch, ring, first) else { return 0 };
         let count = count.min(most);
         // SAFETY: `start` is a record and a descriptor.
         let (owners, descriptors) =
             unsafe { (self.owners.as_mut_ptr().add(start), ring.run(0).as_ptr().add(start)) };
         let words = batch.words.as_ptr();
         let (mut done, mut bytes) = (0usize, 0u64);
-        if count >= 4 {
+        if count >= 4 && plain.is_for_fours() {
             let sender = self.source.fours.sender(plain, None);
             let mut sum = Bytes::none();
             while done != count & !3 {
@@ -176,7 +181,8 @@ impl TransmitBuffers {
                 };
                 let Some(given) = sender.give::<0>(words, owners, &mut sum) else { break };
                 *owners = given.owners;
-                // SAFETY: as in `lend`, for each.
+                // SAFETY: these buffers are mapped for the pool's address space, which the device is in, and recorded as lent
+                // to these slots. They leave the batch behind the loops, in `lent`: nothing can unwind between.
                 unsafe { Descriptor::lend(descriptors, given.addresses, given.commands) };
                 done = done.wrapping_add(4);
             }
@@ -192,10 +198,9 @@ impl TransmitBuffers {
                 break;
             };
             *owner = word.number(shift) | tag;
-            // SAFETY: as in `lend`.
+            // SAFETY: as for four: mapped, recorded as lent to this slot, and out of the batch before anything can unwind.
             unsafe { descriptor.address.lend(base.wrapping_add(word.position())) };
-            let again = length.checked_shl(plain.again).unwrap_or(0);
-            descriptor.word.store(plain.flags.wrapping_add(length).wrapping_add(again), Ordering::Relaxed);
+            descriptor.word.store(plain.word(length), Ordering::Relaxed);
             bytes = bytes.wrapping_add(length);
             done = done.wrapping_add(1);
         }
@@ -208,7 +213,7 @@ impl TransmitBuffers {
     /// The record of slot `first`, and how many packets of the batch can go to slots from there on, as far as batch and
     /// records go: not beyond the ring's end, nor that of the records.
     #[inline(always)]
-    pub(super) fn run(
+    pub(super) fn bounds(
         &mut self,
         batch: &Batch,
         ring: &Ring<Descriptor>,
@@ -217,7 +222,8 @@ impl TransmitBuffers {
         if !self.sends_from(&batch.pool) {
             return None;
         }
-        // A ring may be smaller than the records: those of tables lie behind (virtio).
+        // A ring may be smaller than the records: those of tables lie behind (virtio). Each mask is a power of two less one, so
+        // what both have in common is the smaller.
         let mask = ring.mask() & self.mask;
         let start = (first & mask) as usize;
         let slots = (mask as usize).wrapping_add(1).wrapping_sub(start);

@@ -154,7 +154,7 @@ impl Receiver {
     }
 }
 
-/// What stays the same for all packets that a queue sends from its first pool, made once.
+/// What stays the same for all packets that a queue sends from one of its pools, made once for each.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub(in super::super) struct Senders {
@@ -190,7 +190,7 @@ impl Senders {
         }
     }
 
-    /// For packets up to `longest` bytes, or as long as there are.
+    /// For packets up to `longest` bytes, or as long as there are. `plain` is one for fours (`Plain::is_for_fours`).
     #[inline(always)]
     pub(in super::super) fn sender(&self, plain: Plain, longest: Option<u32>) -> Sender {
         // SAFETY: every x86-64 has SSE2.
@@ -258,7 +258,7 @@ impl Sender {
         let numbers = even(_mm_srl_epi64(low, self.number), _mm_srl_epi64(high, self.number));
         // The prefix goes with the packet.
         let base = _mm_sub_epi64(self.base, pair(PREFIX as u64, PREFIX as u64));
-        // The flags are none of the length's bits, or are a number to be added to it.
+        // Halves by themselves: the lower ones don't carry, and the length stands again in the upper ones only, if at all.
         let (low, high) = widen(
             _mm_add_epi32(lengths, self.flags.0),
             _mm_add_epi32(_mm_sll_epi32(lengths, self.again), self.flags.1),
