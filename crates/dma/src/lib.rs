@@ -34,6 +34,8 @@
 //!
 //! The rules that the types uphold are in the repository's `docs/architecture.md`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod allocator;
 pub mod barrier;
 mod buffers;

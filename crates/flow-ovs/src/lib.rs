@@ -9,6 +9,8 @@
 //! Without headers (see `build.rs`) only the Rust half is built: the crate compiles and its tests run, but it
 //! has no entry point.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod boundary;
 #[cfg(all(ringway_ovs, feature = "differential"))]
 pub mod differential;

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ringway_flow::{
     ABSENT, Connection, ConnectionTuple, FlowKey, Layout, Metadata, Miniflow, PacketType, Protocols, Reason,
-    Tunnel, V3_1, V3_5, V3_6, V3_7, VlanLimit, extract, extract_batch, samples::Kind,
+    Tunnel, V3_1, V3_5, V3_6, V3_7, VlanLimit, extract, extract_batch, extract_by_general_path,
+    samples::Kind,
 };
 
 fn key_of(kind: Kind) -> FlowKey<V3_7> {
@@ -118,6 +119,53 @@ fn a_header_length_of_255_does_not_hang_the_parser() {
     let mut flow = Miniflow::<V3_7>::new();
     let found = extract(&packet, PacketType::ETHERNET, &Metadata::new(0), VlanLimit::TWO, &mut flow);
     assert_eq!(found.outcome().unwrap_err().reason, Reason::Ipv6ExtensionTruncated);
+}
+
+/// An IPv6 frame whose only extension header is of this kind, says this length, and is as long as that takes; behind it UDP.
+fn with_extension(kind: u8, length: u8, bytes: usize) -> Vec<u8> {
+    let mut packet = [&[2; 12][..], &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
+    packet.extend((bytes as u16 + 8).to_be_bytes());
+    packet.extend([kind, 64]);
+    packet.extend([0x20; 32]);
+    packet.extend([17, length]);
+    packet.resize(54 + bytes, 0);
+    packet.extend([0x30, 0x01, 0, 53, 0, 8, 0, 0]);
+    packet
+}
+
+#[test]
+fn an_extension_header_of_any_kind_and_length_is_as_long_as_it_says_or_malformed() {
+    // In eight bits a hop-by-hop header of length 255 and an authentication header of length 254 have no bytes at all.
+    type Extract = fn(&[u8], &mut Miniflow<V3_7>) -> Result<(), Reason>;
+    let both: [Extract; 2] = [
+        |packet, flow| {
+            let found = extract(packet, PacketType::ETHERNET, &Metadata::new(0), VlanLimit::TWO, flow);
+            found.outcome().map_err(|fault| fault.reason)
+        },
+        |packet, flow| {
+            let metadata = Metadata::new(0);
+            let found =
+                extract_by_general_path(packet, PacketType::ETHERNET, &metadata, VlanLimit::TWO, flow);
+            found.outcome().map_err(|fault| fault.reason)
+        },
+    ];
+    for (kind, ahead, unit) in [(0, 1, 8), (43, 1, 8), (60, 1, 8), (51, 2, 4)] {
+        for length in 0..=255u8 {
+            let bytes = (usize::from(length) + ahead) * unit;
+            let packet = with_extension(kind, length, bytes);
+            for extract in both {
+                let mut flow = Miniflow::<V3_7>::new();
+                extract(&packet, &mut flow).unwrap();
+                let ports = flow.expand().five_tuple().and_then(|tuple| tuple.ports);
+                assert_eq!(ports, Some((0x3001, 53)), "kind {kind}, length {length}");
+                if bytes > 8 {
+                    let short = with_extension(kind, length, bytes - 9);
+                    let outcome = extract(&short, &mut Miniflow::new());
+                    assert_eq!(outcome, Err(Reason::Ipv6ExtensionTruncated), "kind {kind}, length {length}");
+                }
+            }
+        }
+    }
 }
 
 fn tracked() -> Metadata {

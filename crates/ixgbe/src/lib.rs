@@ -13,6 +13,7 @@
 //! nothing: lengths are checked against the buffer, a frame that does not end is an error, and everything that memory
 //! safety rests on lies in private records.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod capabilities;
 mod clock;

@@ -37,6 +37,8 @@
 //! # }
 //! ```
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod batch;
 mod cache;
 mod error;

@@ -11,14 +11,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// PCI Local Bus 3.0, section 6.2.1: the vendor, and what is read of it where nothing answers.
-const VENDOR_ID: u16 = 0x00;
-const NO_VENDOR: u32 = 0xffff;
 /// PCI Local Bus 3.0, section 6.2.2: the command register and its bits.
 const COMMAND: u16 = 0x04;
 const COMMAND_MEMORY: u32 = 1 << 1;
 const COMMAND_BUS_MASTER: u32 = 1 << 2;
 const COMMAND_INTX_DISABLE: u32 = 1 << 10;
+/// All that is read as ones where nothing answers: the bits that a kernel may keep a copy of left out. The upper five are
+/// reserved, so no device that answers has them all set.
+const COMMAND_OF_NOTHING: u32 = 0xffff & !(COMMAND_MEMORY | COMMAND_INTX_DISABLE);
 /// Section 6.2.3: the status register; bit 4 says that there is a capability list.
 const STATUS: u16 = 0x06;
 const STATUS_CAPABILITIES: u32 = 1 << 4;
@@ -189,8 +189,9 @@ impl Function {
         // An interrupt that can't be disconnected does no harm to memory, so the stop goes on.
         let _ = self.backend.set_msix(&[]);
         let off = self.set_bus_master(false);
-        // Where nothing answers there is nothing to reset, and a kernel waits a minute for it to come back.
-        if self.config_read(VENDOR_ID, Width::Word)? == NO_VENDOR {
+        // Where nothing answers there is nothing to reset, and a kernel waits a minute for it to come back. The command
+        // register is asked, since a kernel may keep the ids itself and answer for a function that is gone (vfio-pci does).
+        if self.config_read(COMMAND, Width::Word)? & COMMAND_OF_NOTHING == COMMAND_OF_NOTHING {
             return Err(Error::Gone { device: self.name().to_owned() });
         }
         let pending = off.and_then(|()| self.wait_for_pending());
@@ -241,5 +242,145 @@ impl Drop for Function {
             // the buffers that the device may still have are never used again.
             Err(_) => drop(parked),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Registers;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// What a function did as it was dropped, and what it answers meanwhile.
+    #[derive(Debug, Default)]
+    struct Story {
+        command: AtomicU32,
+        /// Bits of the command register that read as ones, whatever was written.
+        stuck: AtomicU32,
+        resets: AtomicU32,
+        released: AtomicU32,
+        gone: AtomicU32,
+    }
+
+    /// A function that can't be reset, since the kernel wants it back.
+    #[derive(Debug)]
+    struct Wanted(Identity, AddressSpace, Arc<Story>);
+
+    impl Backend for Wanted {
+        fn identity(&self) -> &Identity {
+            &self.0
+        }
+
+        fn address_space(&self) -> &AddressSpace {
+            &self.1
+        }
+
+        fn is_emulated(&self) -> bool {
+            true
+        }
+
+        fn config_read(&self, offset: u16, _width: Width) -> Result<u32, Error> {
+            Ok(match offset {
+                // The kernel's copy, as vfio-pci answers.
+                0 => 0x8086,
+                COMMAND => self.2.command.load(Ordering::Relaxed) | self.2.stuck.load(Ordering::Relaxed),
+                _ => 0,
+            })
+        }
+
+        fn config_write(&self, offset: u16, _width: Width, value: u32) -> Result<(), Error> {
+            if offset == COMMAND {
+                self.2.command.store(value, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+
+        fn bar(&self, index: u8) -> Result<Arc<dyn Registers>, Error> {
+            Err(Error::NoBar { device: self.0.name.clone(), index })
+        }
+
+        fn msix_vectors(&self) -> u16 {
+            0
+        }
+
+        fn set_msix(&self, _vectors: &[Arc<OwnedFd>]) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn removal_requested(&self) -> bool {
+            true
+        }
+
+        fn reset(&self) -> Result<bool, Error> {
+            self.2.resets.fetch_add(1, Ordering::Relaxed);
+            Ok(false)
+        }
+    }
+
+    /// Stands for rings and buffers: notes that they were given back, or dropped without.
+    #[derive(Debug)]
+    struct Buffers(Arc<Story>, ringway_dma::DeviceId);
+
+    impl Park for Buffers {
+        fn release(self: Box<Self>, stopped: &Quiesced) {
+            assert_eq!(stopped.device(), self.1);
+            self.0.released.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Drop for Buffers {
+        fn drop(&mut self) {
+            self.0.gone.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens a function, lets it work, and drops it while these bits of its command register are stuck.
+    fn dropped(stuck: u32) -> Arc<Story> {
+        let story = Arc::new(Story::default());
+        let identity = Identity {
+            name: "0000:03:00.0".to_owned(),
+            vendor: 0x8086,
+            device: 0x10fb,
+            subsystem_vendor: 0,
+            subsystem: 0,
+            revision: 1,
+            class: 0x02_0000,
+            numa_node: None,
+        };
+        let backend = Wanted(identity, AddressSpace::emulated(), Arc::clone(&story));
+        let function = Function::new(Box::new(backend)).unwrap();
+        function.keep(Box::new(Buffers(Arc::clone(&story), function.attachment().id())));
+        function.set_bus_master(true).unwrap();
+        assert_ne!(story.command.load(Ordering::Relaxed) & COMMAND_BUS_MASTER, 0);
+        story.stuck.store(stuck, Ordering::Relaxed);
+        drop(function);
+        assert_eq!(story.gone.load(Ordering::Relaxed), 1, "nothing is kept for ever");
+        story
+    }
+
+    fn resets_and_releases(story: &Story) -> (u32, u32) {
+        (story.resets.load(Ordering::Relaxed), story.released.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_function_that_the_kernel_wants_back_stops_without_a_reset_and_its_buffers_come_back() {
+        let story = dropped(0);
+        assert_eq!(story.command.load(Ordering::Relaxed) & COMMAND_BUS_MASTER, 0);
+        assert_eq!(resets_and_releases(&story), (1, 1));
+    }
+
+    #[test]
+    fn where_bus_mastering_reads_as_still_on_nothing_is_given_back_though_no_reset_fails() {
+        assert_eq!(resets_and_releases(&dropped(COMMAND_BUS_MASTER)), (1, 0));
+    }
+
+    #[test]
+    fn a_function_that_is_gone_is_not_reset_though_its_vendor_is_still_told() {
+        assert_eq!(resets_and_releases(&dropped(0xffff)), (0, 0));
+        assert_eq!(
+            resets_and_releases(&dropped(COMMAND_OF_NOTHING)),
+            (0, 0),
+            "copied bits may read as zeros"
+        );
     }
 }

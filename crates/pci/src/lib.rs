@@ -6,6 +6,8 @@
 //! Before that come the functions that the machine has ([`sysfs`], [`status`]), whether it is fit for Ringway
 //! ([`doctor`]), and taking them from the kernel and giving them back ([`bind`]).
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod address;
 mod backend;
 mod bar;

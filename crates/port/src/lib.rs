@@ -25,6 +25,7 @@
 //! }
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod capabilities;
 mod error;

@@ -36,6 +36,7 @@
 //! What a device writes is believed in nothing: used indices may not jump, ids are looked up in private records, and
 //! lengths are checked. A device that lies is an error that names it, or a counted drop.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod error;
 mod features;

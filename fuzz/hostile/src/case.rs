@@ -94,7 +94,7 @@ pub fn play<M: Model>(bytes: &[u8]) -> Result<Seen, Violation> {
                 if script.is_over() {
                     break;
                 }
-                seen.faults += device_turn(&mut model, &mut script, &mut memory, &lies)?;
+                seen.faults += device_turn(&mut model, &mut script, &mut memory, &lies, &mut program)?;
                 program.is_untouched()?;
                 memory.check_guards()?;
                 program.act(&mut script, &mut memory)?;
@@ -124,6 +124,7 @@ fn device_turn<M: Model>(
     script: &mut Script<'_>,
     memory: &mut Memory,
     lies: &Lies,
+    program: &mut Program,
 ) -> Result<u64, Violation> {
     match script.byte() % 24 {
         0..7 => model.step(),
@@ -158,6 +159,12 @@ fn device_turn<M: Model>(
         }
         20..22 => {
             model.turn_knob(script);
+            return Ok(1);
+        }
+        22 => {
+            // What changed before this is still found out.
+            program.is_untouched()?;
+            program.withstand(memory, script)?;
             return Ok(1);
         }
         _ => {}

@@ -2,7 +2,7 @@
 //!
 //! Between a driver and the software model of its device stands a back end that lies ([`lies`]); between two steps of the
 //! program the device does what no device should ([`case`]): it writes anything into rings, strikes at any address, raises
-//! any interrupt, changes its registers, disappears. After each step the books are compared ([`memory`]): no buffer handed
+//! any interrupt, changes its registers, disappears; and memory of packets is written over past everybody (`beneath`). After each step the books are compared ([`memory`]): no buffer handed
 //! out twice, none both lent and held, none too many, nothing changed that was not lent. After the end all buffers are
 //! back, and the same device, honest again, works.
 //!
@@ -10,6 +10,7 @@
 //! command. What this is not: a test of what drivers do well; that is in their crates.
 #![forbid(unsafe_code)]
 
+mod beneath;
 pub mod case;
 pub mod flow;
 mod ixgbe;

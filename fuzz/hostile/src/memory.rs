@@ -5,6 +5,7 @@
 //! compared: lent (to the device's own eyes), held (in the program's hands), free. A second pool, all of whose packets the
 //! program holds with a pattern in them, is mapped and never lent.
 
+use crate::beneath::Beneath;
 use crate::script::Script;
 use ringway_dma::{AddressSpace, DeviceView, Fault, Iova};
 use ringway_packet::{Batch, HEADROOM, Packet, Pool, PoolOptions};
@@ -32,6 +33,8 @@ pub struct Memory {
     device_base: u64,
     program_base: usize,
     view: DeviceView,
+    /// The pool's memory past all of that, once it was asked for.
+    beneath: Option<Beneath>,
     refused: u64,
     made: u64,
 }
@@ -65,6 +68,7 @@ impl Memory {
             device_base,
             program_base,
             view,
+            beneath: None,
             refused: 0,
             made: 0,
         })
@@ -217,6 +221,29 @@ impl Memory {
             }
         }
         Ok(())
+    }
+
+    /// Writes random bytes over some of the pool's memory, whoever has it: the driver, the program, a device or nobody. No
+    /// borrow of it may be alive.
+    pub fn write_beneath(&mut self, script: &mut Script<'_>) -> Result<(), Violation> {
+        let beneath = match self.beneath.take() {
+            Some(beneath) => beneath,
+            None => Beneath::of(self.program_base)?,
+        };
+        let all = u64::from(self.pool.buffers()) * SIZE;
+        let inside = if script.byte() & 1 == 0 { 0 } else { u64::from(script.half()) % SIZE };
+        let place = u64::from(script.half()) % u64::from(self.pool.buffers()) * SIZE + inside;
+        let length = [1, 8, 128, SIZE, 5 * SIZE, all][script.below(6)].min(all - place);
+        let mut state = script.double();
+        let bytes: Vec<u8> = (0..length)
+            .map(|_| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                (state >> 56) as u8
+            })
+            .collect();
+        let outcome = beneath.write(place, &bytes);
+        self.beneath = Some(beneath);
+        outcome
     }
 
     /// Two bytes of a ring.

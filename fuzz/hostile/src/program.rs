@@ -97,6 +97,29 @@ impl Program {
         Err("a packet in the program's hands has changed".to_owned())
     }
 
+    /// Has the pool's memory written over while nobody looks at it: packets keep their places and lengths, and the books stay
+    /// right, since none of that is in such memory. What the bytes are now is what is looked for from here on.
+    pub fn withstand(&mut self, memory: &mut Memory, script: &mut Script<'_>) -> Result<(), Violation> {
+        let before = self.shape();
+        memory.write_beneath(script)?;
+        if self.shape() != before {
+            return Err("a packet's place or length came out of memory that devices reach".to_owned());
+        }
+        memory.check(&mut self.held)?;
+        self.digest = self.digest_now();
+        Ok(())
+    }
+
+    /// Where each piece of what the program holds lies, and how long it is.
+    fn shape(&mut self) -> Vec<(usize, usize)> {
+        let frames = self.held.iter_mut().flat_map(Batch::frames);
+        frames
+            .flat_map(|frame| {
+                frame.segments().map(|piece| (piece.as_ptr() as usize, piece.len())).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
     /// Notes what was counted, and ends.
     pub fn end(mut self) -> (u64, u64) {
         if let Some(statistics) = self.control.as_mut().and_then(|control| control.statistics().ok()) {

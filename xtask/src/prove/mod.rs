@@ -151,6 +151,40 @@ impl Work {
         }
     }
 
+    /// Adds what a slice said, and how it ended, to its class.
+    fn account(&self, class: &mut Class, text: &str, ended: &End) {
+        let told = match self {
+            Self::Seeds(name) => {
+                let totals = text.lines().filter_map(hostile::Totals::of).find(|totals| totals.name == *name);
+                let told = totals.is_some();
+                if let Some(totals) = totals {
+                    (class.cases, class.faults) = (totals.cases, totals.faults);
+                    class.violations = totals.violations;
+                }
+                told
+            }
+            Self::Fuzz(_) => {
+                let runs = text.lines().find_map(fuzz_runs);
+                class.cases = runs.unwrap_or(0);
+                runs.is_some()
+            }
+            Self::Compare => {
+                class.cases += if *ended == End::Itself(true) { PACKETS } else { 0 };
+                true
+            }
+        };
+        // One that fails without saying of what, or hangs, is a violation too; and one that says that all is well but not
+        // of how much has shown nothing.
+        let failed = match ended {
+            End::Itself(well) => !well || !told,
+            End::Hang => true,
+            End::Signal => false,
+        };
+        if failed && class.violations == 0 {
+            class.violations = 1;
+        }
+    }
+
     /// Builds what its slices run.
     fn prepare(&self, root: &Path, folder: &Path) -> Result<()> {
         match self {
@@ -249,20 +283,7 @@ impl Slice<'_> {
             // A terminal's SIGINT goes to us alone: we end the slice.
             command.current_dir(self.root).stdin(Stdio::null()).process_group(0);
             let (text, ended) = supervise(command, self.time + GRACE, signals)?;
-            match self.work {
-                Work::Seeds(_) => {
-                    if let Some(totals) = text.lines().find_map(hostile::Totals::of) {
-                        (class.cases, class.faults) = (totals.cases, totals.faults);
-                        class.violations = totals.violations;
-                    }
-                }
-                Work::Fuzz(_) => class.cases = text.lines().find_map(fuzz_runs).unwrap_or(0),
-                Work::Compare => class.cases += if ended == End::Itself(true) { PACKETS } else { 0 },
-            }
-            // One that fails without saying of what, or hangs, is a violation too.
-            if matches!(ended, End::Itself(false) | End::Hang) && class.violations == 0 {
-                class.violations = 1;
-            }
+            self.work.account(&mut class, &text, &ended);
             if class.violations > 0 {
                 println!("VIOLATION in {} ({shown}):\n{}", self.work.name(), tool::last_lines(&text, 40));
             }
@@ -336,6 +357,32 @@ mod tests {
         assert_eq!(supervise(shell("sleep 600"), Duration::from_secs(1), &signals).unwrap().1, End::Hang);
         events.send(Event::Signal(2)).unwrap();
         assert_eq!(supervise(shell("sleep 600"), long, &signals).unwrap().1, End::Signal);
+    }
+
+    #[test]
+    fn a_slice_that_ends_well_without_saying_how_much_it_did_is_a_violation() {
+        let came_to = |work: &Work, text: &str, ended: End| {
+            let mut class = Class::default();
+            work.account(&mut class, text, &ended);
+            (class.cases, class.violations)
+        };
+        let seeds = Work::Seeds("hostile-ixgbe");
+        let line = "hostile-ixgbe: 500 cases, 9000 faults raised, 12 errors told, 3 opened, violations 0\n";
+        assert_eq!(came_to(&seeds, line, End::Itself(true)), (500, 0));
+        assert_eq!(came_to(&seeds, "", End::Itself(true)), (0, 1));
+        let other = line.replace("ixgbe", "virtio");
+        assert_eq!(came_to(&seeds, &other, End::Itself(true)), (0, 1), "the totals of another class");
+        assert_eq!(came_to(&seeds, line, End::Itself(false)), (500, 1), "it fails and doesn't say of what");
+        assert_eq!(
+            came_to(&seeds, &line.replace("violations 0", "violations 3"), End::Itself(false)),
+            (500, 3)
+        );
+        assert_eq!(came_to(&seeds, "", End::Signal), (0, 0), "ended by us: it had no time to tell");
+        assert_eq!(came_to(&seeds, line, End::Hang), (500, 1));
+        let fuzz = Work::Fuzz("hostile_ixgbe");
+        assert_eq!(came_to(&fuzz, "Done 4711 runs in 61 second(s)\n", End::Itself(true)), (4711, 0));
+        assert_eq!(came_to(&fuzz, "#4711 DONE cov: 5\n", End::Itself(true)), (0, 1));
+        assert_eq!(came_to(&Work::Compare, "", End::Itself(true)), (PACKETS, 0));
     }
 
     #[test]

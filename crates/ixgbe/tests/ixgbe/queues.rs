@@ -2,6 +2,7 @@
 
 use crate::support::{Port, Setup, marked, open};
 use ringway_model::ixgbe::{Options, Personality};
+use ringway_model::wire::Wire;
 use ringway_packet::{Batch, PoolOptions};
 use ringway_port::{PortOptions, ReceiveQueue, TransmitQueue};
 use ringway_traffic::end::Arrivals;
@@ -74,6 +75,60 @@ fn every_transmit_queue_sends() {
     assert_eq!(std::iter::from_fn(|| port.device.take_sent()).count(), 8);
     let statistics = port.control.statistics().unwrap();
     assert!(statistics.transmit.iter().all(|queue| queue.packets == 1));
+    drop(batch);
+    port.close();
+}
+
+/// A wire like a real one: what finds no room is lost.
+#[derive(Debug)]
+struct Rushing(crate::support::Marked);
+
+impl Wire for Rushing {
+    fn begin(&mut self) {
+        self.0.begin();
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
+        self.0.receive(frame)
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        self.0.send(frame);
+    }
+
+    fn waits(&self) -> bool {
+        false
+    }
+
+    fn end(&mut self) {
+        self.0.end();
+    }
+}
+
+#[test]
+fn a_queue_that_nobody_empties_drops_for_itself_and_holds_up_no_other() {
+    const FRAMES: u64 = 20_000;
+    let mut port = open(setup(2, 512));
+    let (wire, _monitor) = marked(64, FRAMES);
+    port.device.attach(Box::new(Rushing(wire)));
+    let mut batch = port.batch(256);
+    let mut taken = 0;
+    loop {
+        let moved = port.device.step();
+        while port.receive[1].receive(&mut batch).unwrap() > 0 {
+            taken += batch.len() as u64;
+            batch.clear();
+        }
+        if moved == 0 {
+            break;
+        }
+    }
+    let statistics = port.control.statistics().unwrap();
+    let arrived: u64 = statistics.device.iter().find(|(name, _)| *name == "TPR").unwrap().1;
+    let (dropped, others) = (port.counter("QPRDC[0]"), port.counter("QPRDC[1]") + port.counter("MPC"));
+    assert_eq!((arrived, others), (FRAMES, 0), "the other queue lost nothing, nor did the packet buffer");
+    assert!(taken > FRAMES / 4 && dropped > FRAMES / 4, "{taken} taken, {dropped} dropped");
+    assert_eq!(taken + dropped + 511, FRAMES, "a full ring and no more stays with the first");
     drop(batch);
     port.close();
 }
