@@ -53,7 +53,13 @@ pub(super) fn address(surroundings: &Surroundings) -> Result<String> {
     // What is forgotten on purpose stays until the process ends, which is a leak to the sanitizer and right to us.
     command.args(["--", "--skip", "forgotten"]);
     let drivers = logged(surroundings, "address-sanitizer-drivers", &mut command, closing)?;
-    passed(&(memory + &drivers))
+    // The other crates with `unsafe`, without the C that one of them may stand beside: ioctls, mapped registers, pointers
+    // from C.
+    let mut command = cargo(surroundings);
+    sanitized(surroundings, &mut command, "asan", "-Zsanitizer=address");
+    command.args(["--package", "ringway-pci", "--package", "ringway-flow-ovs", "--lib"]);
+    let boundaries = logged(surroundings, "address-sanitizer-boundaries", &mut command, closing)?;
+    passed(&(memory + &drivers + &boundaries))
 }
 
 /// No two threads at the same place without an order between them.
@@ -71,7 +77,7 @@ pub(super) fn thread(surroundings: &Surroundings) -> Result<String> {
     let mut drivers = command();
     drivers.args(["--package", "ringway-virtio", "--package", "ringway-ixgbe", "--tests"]);
     // Those with queues and models on threads of their own.
-    drivers.args(["--", "--test-threads=1", "threads"]);
+    drivers.args(["--", "--test-threads=1", "thread", "panic_in_a_worker"]);
     let drivers = logged(surroundings, "thread-sanitizer-drivers", &mut drivers, closing)?;
     passed(&(memory + &drivers))
 }
