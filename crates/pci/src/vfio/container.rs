@@ -20,7 +20,11 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use vfio_bindings::bindings::vfio::{VFIO_API_VERSION, VFIO_TYPE1v2_IOMMU};
+
+/// How long the kernel may take from forgetting the last group's mappings to saying so.
+const DISSOLVING: Duration = Duration::from_secs(5);
 
 /// Where containers come from.
 pub(super) const NODE: &str = "/dev/vfio/vfio";
@@ -176,6 +180,18 @@ impl Type1 {
         matches!(request::information(self.descriptor.as_fd()), Err(Errno::INVAL))
     }
 
+    /// Whether the kernel is taking the last group out just now: the mappings are gone before the container says so.
+    fn becomes_dissolved(&self) -> bool {
+        let deadline = Instant::now() + DISSOLVING;
+        while !self.is_dissolved() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,7 +199,9 @@ impl Type1 {
 
 // SAFETY: `map` asks the kernel for exactly the mapping, and the kernel undoes a mapping that fails half-way. `unmap`
 // answers Ok only when the kernel says that it unmapped the whole length, which it does after the IOMMU has forgotten
-// it, or when the container has no IOMMU any more and so no mapping. `limits` are the kernel's, without reserved regions and the MSI window, or a range that no machine reserves.
+// it, or when the container has no IOMMU any more and so no mapping (where the kernel finds none while it takes the last
+// group out, that is waited for). `limits` are the kernel's, without reserved regions and the MSI window, or a range that no
+// machine reserves.
 unsafe impl Iommu for Type1 {
     fn limits(&self) -> Result<Limits, BackendError> {
         let information = request::information(self.descriptor.as_fd()).map_err(|errno| Error::Mapping {
@@ -226,6 +244,7 @@ unsafe impl Iommu for Type1 {
         let mut tally = self.tally();
         let unmapped = match request::unmap(self.descriptor.as_fd(), iova.get(), length) {
             Err(_) if self.is_dissolved() => length as u64,
+            Ok(0) if self.becomes_dissolved() => length as u64,
             other => other
                 .map_err(|errno| Error::Mapping { what: "the kernel's unmapping", source: errno.into() })?,
         };
