@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use super::configuration::{Configuration, Plug, guest_address, guest_octets};
 use super::plan::Plan;
+use super::process::Process;
 use super::traffic::frames;
 use super::wire::Wire;
 
@@ -50,8 +51,9 @@ impl Card {
         &self.socket
     }
 
-    /// Ends the server at once: the guest's card is gone.
-    pub fn kill(&mut self) -> Result<()> {
+    /// Ends the server at once when it has answered all that it was asked, by a guest that stands still: its card is gone.
+    pub fn kill_when_idle(&mut self) -> Result<()> {
+        Process::of(&self.child)?.until_it_receives().context("the server of a card doesn't come to rest")?;
         self.child.kill().context("cannot kill the server of a card")?;
         self.child.wait()?;
         Ok(())

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::accelerator::Accelerator;
 use super::archive::Archive;
@@ -20,6 +19,7 @@ use super::cards::{self, Card};
 use super::configuration::Configuration;
 use super::control::{Answer, Control};
 use super::plan::Plan;
+use super::process::Process;
 use super::wire::{End, Wire};
 use crate::tool;
 
@@ -63,6 +63,8 @@ pub struct Machine {
     child: Child,
     control: Control,
     console: PathBuf,
+    /// What QEMU itself says.
+    log: PathBuf,
     broken: bool,
     _deadline: Sender<()>,
     /// The processes that play cards: they end after QEMU.
@@ -151,16 +153,16 @@ impl Machine {
             child,
             control: Control::new(input, output)?,
             console,
+            log,
             broken: false,
             _deadline: deadline,
             cards,
         };
         if let Err(error) = machine.control.wait_ready(BOOT) {
+            let (ended, said) = (machine.ended(), machine.qemu_tail(20));
             let console = machine.console_tail(30);
-            let said = fs::read_to_string(&log).unwrap_or_default();
             return Err(error.context(format!(
-                "the guest {name} did not boot\n--- QEMU said\n{}\n--- console\n{console}",
-                tool::last_lines(&said, 20)
+                "the guest {name} did not boot\n--- {ended}; it said\n{said}\n--- console\n{console}"
             )));
         }
         machine.boot_time = start.elapsed();
@@ -219,10 +221,18 @@ impl Machine {
     }
 
     /// Takes away the card that is served at that place: from now on it reads all ones.
+    ///
+    /// The guest stands still meanwhile, and the server has read all that QEMU sent it: where a server dies over an unread
+    /// message, the socket says "connection reset" instead of "end", and QEMU 11.1 aborts over its own error handling
+    /// ("error_setv: Assertion `*errp == NULL' failed").
     pub fn lose_card(&mut self, index: usize) -> Result<()> {
         let card =
             self.cards.get_mut(index).ok_or_else(|| anyhow!("the guest has no served card {index}"))?;
-        card.kill()
+        let qemu = Process::of(&self.child)?;
+        qemu.stop().context("cannot stop QEMU")?;
+        let outcome = card.kill_when_idle();
+        qemu.go_on().context("cannot let QEMU go on")?;
+        outcome
     }
 
     /// The card that is served at that place.
@@ -233,6 +243,21 @@ impl Machine {
     /// Whether the guest still takes commands.
     pub fn answers(&self) -> bool {
         !self.broken
+    }
+
+    /// Whether QEMU still runs, or how it ended, in words.
+    pub fn ended(&mut self) -> String {
+        match self.child.try_wait() {
+            Ok(Some(status)) => format!("QEMU has ended by itself ({status})"),
+            Ok(None) => "QEMU runs".to_owned(),
+            Err(error) => format!("it can't be told whether QEMU runs: {error}"),
+        }
+    }
+
+    /// The last lines of what QEMU itself said.
+    pub fn qemu_tail(&self, lines: usize) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        tool::last_lines(&String::from_utf8_lossy(&bytes), lines)
     }
 
     /// The last lines of the guest's console.
@@ -304,14 +329,12 @@ impl Drop for Image {
 
 /// Kills the process when its life is over, unless the returned handle is dropped before.
 fn watch(child: &Child) -> Result<Sender<()>> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| anyhow!("QEMU has no process id"))?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch QEMU")?;
+    let process = Process::of(child)?;
     let (sender, receiver) = channel();
     std::thread::Builder::new().name("deadline".to_owned()).spawn(move || {
         if receiver.recv_timeout(LIFE) == Err(RecvTimeoutError::Timeout) {
             // It may have ended just now.
-            let _ = pidfd_send_signal(&process, Signal::KILL);
+            let _ = process.kill();
         }
     })?;
     Ok(sender)

@@ -20,6 +20,7 @@ mod machine;
 mod modules;
 mod packet_socket;
 mod plan;
+mod process;
 mod programs;
 mod run;
 mod tcpdump;

@@ -146,6 +146,8 @@ fn explain(plan: &Plan, case: &Case, machine: &mut Machine) {
         let since = answer.output.rsplit_once(MARK).map_or(answer.output.as_str(), |(_, since)| since);
         println!("{}", indented(&tool::last_lines(since, 25)));
     }
+    println!("      {}; it said last:", machine.ended());
+    println!("{}", indented(&machine.qemu_tail(15)));
     println!("      console, kept in {}:", machine.console().display());
     println!("{}", indented(&machine.console_tail(15)));
 }
