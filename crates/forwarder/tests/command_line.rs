@@ -317,7 +317,8 @@ fn each_direction_has_a_worker_of_its_own_where_two_processors_are_named() {
 
 #[test]
 fn a_signal_ends_it_in_order_and_a_second_one_changes_nothing() {
-    for (signal, name) in [(rustix::process::Signal::INT, "INT"), (rustix::process::Signal::TERM, "TERM")] {
+    use rustix::process::Signal;
+    for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM"), (Signal::HUP, "HUP")] {
         let mut child = ringway(&["forward", "emulated:0", "emulated:1", "--json"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -334,6 +335,30 @@ fn a_signal_ends_it_in_order_and_a_second_one_changes_nothing() {
         assert_eq!(json(&output)["stopped_by"], "signal");
         assert!(rest.iter().any(|line| line.contains("promiscuous mode off again")), "{rest:?}");
     }
+}
+
+#[test]
+fn under_nohup_a_terminal_that_goes_ends_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut child = Command::new("nohup")
+        .arg(env!("CARGO_BIN_EXE_ringway"))
+        .args(["forward", "emulated:0", "emulated:1", "--json", "--interval=200ms", "--duration=300"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.starts_with("forwarding ")), "it never forwarded");
+    let process = Pid::from_child(&child);
+    kill_process(process, Signal::HUP).unwrap();
+    // A signal that isn't ignored would end it before the second of these lines.
+    assert_eq!(said.by_ref().filter(|line| line.contains("Mpps")).take(2).count(), 2, "it ended");
+    kill_process(process, Signal::TERM).unwrap();
+    let rest: Vec<String> = said.collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{rest:?}");
+    assert_eq!(json(&output)["stopped_by"], "signal");
 }
 
 #[cfg(feature = "fault-injection")]

@@ -5,11 +5,11 @@
 
 use super::wire::{self, WireName};
 use crate::Error;
+use crate::machine::signals;
 use clap::{Args, Subcommand, ValueEnum};
 use ringway_model::ixgbe::{Options, Personality};
 use ringway_model::vfio_user::{Report, Server};
 use ringway_port::MacAddress;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
 
@@ -104,11 +104,11 @@ pub fn run(command: &ModelCommand) -> Result<(), Error> {
     })?;
     let stop = server.stop()?;
     let socket = options.socket.clone();
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::System)?;
+    let mut pending = Signals::new(signals::asking_for_the_end()).map_err(Error::System)?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            if signals.forever().next().is_some() {
+            if pending.forever().next().is_some() {
                 stop.stop();
                 closing.close();
                 // A virtual machine that is connected finds its card gone; the next server finds no socket in its way.

@@ -246,7 +246,7 @@ pub trait Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoppedBy {
-    /// SIGINT or SIGTERM.
+    /// One that asks for the end: SIGINT, SIGTERM or SIGHUP.
     Signal,
     /// The time was over.
     Duration,

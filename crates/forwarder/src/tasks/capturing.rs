@@ -60,6 +60,17 @@ struct Shared {
     waiting: [AtomicU64; 2],
     files: AtomicU64,
     failure: Mutex<Option<ringway_traffic::capture::Error>>,
+    /// Whether the writer was given up. It may write on one day, but what it does is told no more: its packets are counted as
+    /// dropped.
+    given_up: Mutex<bool>,
+}
+
+impl Shared {
+    /// Has the writer take or account for packets; `None` where it was given up.
+    fn unless_given_up<T>(&self, account: impl FnOnce() -> T) -> Option<T> {
+        let given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        (!*given_up).then(account)
+    }
 }
 
 /// What became of captured packets.
@@ -129,7 +140,9 @@ impl Capture {
 
     /// Nothing more is written: what waits is lost.
     fn give_up(&self) {
-        let Shared { full, dropped, in_hand, failure, .. } = &*self.shared;
+        let Shared { full, dropped, in_hand, failure, given_up, .. } = &*self.shared;
+        let mut given_up = given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        *given_up = true;
         let mut lost = in_hand.load(Ordering::Relaxed);
         while let Some(chunk) = full.pop() {
             lost = lost.saturating_add(chunk.packets.len() as u64);
@@ -191,6 +204,7 @@ impl Capturing {
             waiting: Default::default(),
             files: AtomicU64::new(1),
             failure: Mutex::new(None),
+            given_up: Mutex::new(false),
         });
         let path = writer.path().to_owned();
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn({
@@ -298,23 +312,32 @@ fn write(shared: &Shared, mut writer: RotatingWriter) {
     let mut broken = false;
     loop {
         let ended = shared.ended.load(Ordering::Acquire);
-        let Some(mut chunk) = shared.full.pop() else {
+        let taken = shared.unless_given_up(|| {
+            let chunk = shared.full.pop();
+            shared
+                .in_hand
+                .store(chunk.as_ref().map_or(0, |chunk| chunk.packets.len() as u64), Ordering::Relaxed);
+            chunk
+        });
+        let Some(taken) = taken else { return };
+        let Some(mut chunk) = taken else {
             // Nothing to do: what was written shall be seen by others.
             let counted = if ended && !broken { write_counts(shared, &mut writer) } else { Ok(()) };
             let flushed = if broken { Ok(()) } else { counted.and_then(|()| writer.flush()) };
-            if note(shared, flushed) {
-                broken = true;
-                let (packets, bytes) = writer.unwritten();
-                take_back(shared, packets, bytes);
-            }
-            tell_waiting(shared, &writer);
+            shared.unless_given_up(|| {
+                if note(shared, flushed) {
+                    broken = true;
+                    let (packets, bytes) = writer.unwritten();
+                    take_back(shared, packets, bytes);
+                }
+                tell_waiting(shared, &writer);
+            });
             if ended {
                 return;
             }
             std::thread::sleep(NAP);
             continue;
         };
-        shared.in_hand.store(chunk.packets.len() as u64, Ordering::Relaxed);
         let was_broken = broken;
         let (mut place, mut packets, mut bytes) = (0usize, 0u64, 0u64);
         for &Copied { time, captured, length } in &chunk.packets {
@@ -322,26 +345,26 @@ fn write(shared: &Shared, mut writer: RotatingWriter) {
             let frame = chunk.bytes.get(place..end).unwrap_or_default();
             place = end;
             if broken {
-                count(&shared.dropped, 1);
-                continue;
+                break;
             }
             broken = note(shared, writer.write(0, Duration::from_nanos(time), frame, length));
-            if broken {
-                count(&shared.dropped, 1);
-            } else {
+            if !broken {
                 packets = packets.saturating_add(1);
                 bytes = bytes.saturating_add(captured.into());
             }
         }
-        count(&shared.written, packets);
-        count(&shared.bytes, bytes);
-        if broken && !was_broken {
-            let (packets, bytes) = writer.unwritten();
-            take_back(shared, packets, bytes);
-        }
-        tell_waiting(shared, &writer);
-        shared.in_hand.store(0, Ordering::Relaxed);
-        shared.files.store(writer.files().into(), Ordering::Relaxed);
+        shared.unless_given_up(|| {
+            count(&shared.written, packets);
+            count(&shared.bytes, bytes);
+            count(&shared.dropped, (chunk.packets.len() as u64).saturating_sub(packets));
+            if broken && !was_broken {
+                let (packets, bytes) = writer.unwritten();
+                take_back(shared, packets, bytes);
+            }
+            tell_waiting(shared, &writer);
+            shared.in_hand.store(0, Ordering::Relaxed);
+            shared.files.store(writer.files().into(), Ordering::Relaxed);
+        });
         chunk.bytes.clear();
         chunk.packets.clear();
         // A surplus one is dropped.
@@ -417,5 +440,37 @@ mod tests {
         let Captured { written, left_out, dropped, .. } = capture.read();
         assert_eq!((written, dropped), (expected.len() as u64, 0));
         assert_eq!(written + left_out, frames.len() as u64);
+    }
+
+    #[test]
+    fn a_file_that_was_given_up_and_takes_more_later_counts_each_packet_once() {
+        const FRAMES: u64 = 200;
+        let pool =
+            Pool::new(&AddressSpace::emulated(), PoolOptions { buffers: 256, ..PoolOptions::default() });
+        let wire = Wire::new("a", &Arc::default());
+        let (_control, receive, _transmit) = open(&wire, &pool.unwrap());
+        // More than a pipe holds.
+        wire.offer(vec![vec![0x5a; 1400]; FRAMES as usize]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let pipe = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let writer = RotatingWriter::create(&path, &["a"], Rotation::default()).unwrap();
+        let (mut task, mut capture) = Capturing::start(receive, 8, 65_535, None, writer).unwrap();
+        task.drain(Instant::now() + Duration::from_secs(60)).unwrap();
+        capture.finish(None);
+        assert!(capture.failure().unwrap().to_string().contains("taken nothing"));
+        let before = capture.read();
+        assert!(before.dropped > 0 && before.written + before.dropped == FRAMES, "{before:?}");
+
+        // Now somebody reads; the writer ends, and lets go of what it shares with the two others.
+        let mut end = std::fs::File::open(&path).unwrap();
+        let reader = std::thread::spawn(move || io::copy(&mut end, &mut io::sink()).unwrap());
+        while Arc::strong_count(&capture.shared) > 2 {
+            std::thread::sleep(NAP);
+        }
+        assert_eq!(capture.read(), before);
+        drop(pipe);
+        assert!(reader.join().unwrap() > 0);
     }
 }
