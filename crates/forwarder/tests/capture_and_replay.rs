@@ -23,6 +23,10 @@ fn number(value: &Value, field: &str) -> u64 {
     value[field].as_u64().unwrap_or_else(|| panic!("{field} in {value}"))
 }
 
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
 /// What a capture says that came to its end. On a busy machine the writer may fall behind: then what was dropped is
 /// counted, and the exit status says so.
 fn captured(output: &Output) -> Value {
@@ -213,6 +217,18 @@ fn a_replay_keeps_the_distances_of_the_file_or_its_own() {
     let output =
         ringway(&["replay", file, "emulated:0", "--loops=0", "--packets=100", "--speed=100", "--json"]);
     assert_eq!(number(&json(&output), "sent_packets"), 100, "{}", errors(&output));
+    // What ended it, and how often the file was sent whole: eleven frames, nine times and one more.
+    let ends = |arguments: &[&str]| {
+        let output = ringway(&[&["replay", file, "emulated:0", "--speed=100", "--json"], arguments].concat());
+        let summary = json(&output);
+        (summary["stopped_by"].clone(), number(&summary, "loops"))
+    };
+    assert_eq!(ends(&["--loops=0", "--packets=100"]), ("packets".into(), 9));
+    assert_eq!(ends(&["--packets=5"]), ("packets".into(), 0));
+    assert_eq!(ends(&[]), (Value::Null, 1));
+    assert_eq!(ends(&["--loops=3"]), (Value::Null, 3));
+    let output = ringway(&["replay", file, "emulated:0", "--speed=100"]);
+    assert!(text(&output).contains("ended by the end of the file"), "{}", text(&output));
 }
 
 #[test]

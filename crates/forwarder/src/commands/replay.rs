@@ -36,7 +36,8 @@ struct Summary {
     seconds: f64,
     mpps: f64,
     gbits: f64,
-    stopped_by: StoppedBy,
+    /// What ended it; null where the file was sent to its end, as often as asked for.
+    stopped_by: Option<StoppedBy>,
     errors: Vec<String>,
 }
 
@@ -76,7 +77,7 @@ pub fn run(options: &ReplayOptions) -> Result<ExitCode, Error> {
     drop(receive);
     port.leave();
     let failure = replay.failure();
-    let summary = summary(&outcome, &info, &replay, failure.as_ref());
+    let summary = summary(&outcome, &info, &replay, loops, failure.as_ref());
     print_summary(options.run.output, &summary, Rows::One, Summary::text)?;
     if summary.too_long > 0 {
         console.warn(format_args!(
@@ -114,6 +115,7 @@ fn summary(
     outcome: &Outcome,
     info: &Information,
     replay: &Replay,
+    loops: Option<u64>,
     failure: Option<&ringway_traffic::capture::Error>,
 ) -> Summary {
     let port = outcome.last.ports.first();
@@ -121,6 +123,8 @@ fn summary(
     let time = Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default();
     let rate = Rate::new(sent.packets, sent.bytes, time);
     let errors = outcome.failures.iter().map(ToString::to_string);
+    let is_whole =
+        outcome.stopped_by == StoppedBy::Packets && loops.is_some_and(|loops| replay.rounds() >= loops);
     Summary {
         port: info.name.clone(),
         driver: info.driver,
@@ -133,7 +137,7 @@ fn summary(
         seconds: outcome.seconds,
         mpps: rate.mpps,
         gbits: rate.gbits,
-        stopped_by: outcome.stopped_by,
+        stopped_by: (!is_whole).then_some(outcome.stopped_by),
         errors: errors.chain(failure.map(ToString::to_string)).collect(),
     }
 }
@@ -153,7 +157,7 @@ impl Summary {
             self.mpps,
             self.gbits,
             grouped(self.unsent.saturating_add(self.too_long).saturating_add(self.transmit_errors)),
-            self.stopped_by,
+            self.stopped_by.map_or_else(|| "the end of the file".to_owned(), |reason| reason.to_string()),
         )
     }
 }

@@ -47,8 +47,9 @@ struct Shared {
     stopped: AtomicBool,
     /// There is no more.
     ended: AtomicBool,
+    /// How often the file was read to its end.
     rounds: AtomicU64,
-    /// What one round has, once that is known.
+    /// Frames of one round that a buffer holds, once that is known.
     frames: AtomicU64,
     /// Bytes of the file that were read, all rounds together.
     read: AtomicU64,
@@ -86,9 +87,13 @@ impl Replay {
         self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// How often the file was read to its end.
+    /// How often the file was sent to its end. The reader is ahead of that.
     pub fn rounds(&self) -> u64 {
-        self.shared.rounds.load(Ordering::Relaxed)
+        match self.shared.frames.load(Ordering::Relaxed) {
+            // Not known yet, or there is nothing in it that could be sent.
+            0 => self.shared.rounds.load(Ordering::Relaxed),
+            frames => self.counters.read().handled.checked_div(frames).unwrap_or_default(),
+        }
     }
 
     /// Frames that no buffer holds, which were left out.
@@ -249,7 +254,7 @@ fn read(shared: &Shared, path: &Path, loops: Option<u64>, room: usize) -> Result
     let mut base = 0u64;
     while loops.is_none_or(|loops| round < loops) {
         let mut reader = Reader::open(path)?;
-        let (mut first, mut last, mut frames) = (None, 0u64, 0u64);
+        let (mut first, mut last, mut frames, mut fitting) = (None, 0u64, 0u64, 0u64);
         while let Some(frame) = reader.next_whole()? {
             let time = u64::try_from(frame.time.as_nanos()).unwrap_or(u64::MAX);
             let offset = time.saturating_sub(*first.get_or_insert(time));
@@ -259,6 +264,7 @@ fn read(shared: &Shared, path: &Path, loops: Option<u64>, room: usize) -> Result
                 shared.too_long.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
+            fitting = fitting.saturating_add(1);
             // Frames may be out of order by their times; none goes back.
             last = last.max(offset);
             let mut waiting = Waiting { offset: base.saturating_add(last), bytes: frame.bytes.into_owned() };
@@ -272,7 +278,7 @@ fn read(shared: &Shared, path: &Path, loops: Option<u64>, room: usize) -> Result
         }
         round = round.saturating_add(1);
         shared.rounds.store(round, Ordering::Relaxed);
-        shared.frames.store(frames, Ordering::Relaxed);
+        shared.frames.store(fitting, Ordering::Relaxed);
         if frames == 0 {
             return Ok(());
         }
