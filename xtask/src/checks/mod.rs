@@ -84,7 +84,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "loom",
-        does: "every interleaving of the lending protocol",
+        does: "every interleaving of lending, and of doorbells and interrupts",
         quick: true,
         run: sanitizers::loom,
     },

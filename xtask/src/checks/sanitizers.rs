@@ -31,11 +31,20 @@ const MEMORY_TESTS: [&str; 13] = [
     "threads",
 ];
 
-/// Every interleaving of the protocol by which buffers are taken back from devices.
+/// Every interleaving of the protocols that two threads, or a driver and a device, have between them.
 pub(super) fn loom(surroundings: &Surroundings) -> Result<String> {
     let mut command = cargo(surroundings);
     command
-        .args(["test", "--release", "--package", "ringway-dma", "--test", "loom"])
+        .args([
+            "test",
+            "--release",
+            "--package",
+            "ringway-dma",
+            "--package",
+            "ringway-virtio",
+            "--test",
+            "loom",
+        ])
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", surroundings.root.join("target/loom"));
     passed(&logged(surroundings, "loom", &mut command, closing)?)

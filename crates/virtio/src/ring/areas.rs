@@ -1,5 +1,6 @@
 //! The memory of one virtqueue: where its parts lie, for the device to be told and for the driver to use.
 
+use super::telling::Words;
 use crate::transport::{QueueAreas, Transport};
 use ringway_dma::{AddressSpace, Block, Descriptor, Error, Pair, Placement, Ring, RingMemory};
 use std::sync::atomic::AtomicU16;
@@ -94,5 +95,18 @@ impl Rings {
             used: areas.device.ring(ENTRIES, size)?,
             available_event: areas.device.ring(device_end, 1)?,
         })
+    }
+
+    /// Those that say how far the sides are and what they want to be told.
+    #[inline(always)]
+    pub(super) fn words(&self) -> Words<'_> {
+        Words {
+            available_index: self.available_index.at(0),
+            available_flags: self.available_flags.at(0),
+            used_event: self.used_event.at(0),
+            used_index: self.used_index.at(0),
+            used_flags: self.used_flags.at(0),
+            available_event: self.available_event.at(0),
+        }
     }
 }

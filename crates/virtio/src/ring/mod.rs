@@ -12,6 +12,8 @@
 
 mod areas;
 mod restoring;
+mod sync;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -31,10 +33,6 @@ pub(crate) mod flag {
     pub(crate) const WRITE: u64 = 2;
     pub(crate) const INDIRECT: u64 = 4;
 }
-
-/// Ring flags (sections 2.7.6 and 2.7.8).
-const AVAIL_NO_INTERRUPT: u16 = 1;
-const USED_NO_NOTIFY: u16 = 1;
 
 /// How far the driver reads on before it moves an event that it doesn't want. When it is set, the event is 65535 entries
 /// ahead of the driver, and the device at most 32768.
@@ -229,7 +227,7 @@ impl SplitRing {
     pub(crate) fn consume(&mut self, count: u16) {
         self.last_used = self.last_used.wrapping_add(count);
         if self.last_used.wrapping_sub(self.far_from) >= FAR && self.event_index {
-            self.move_event();
+            self.say();
         }
     }
 
@@ -271,21 +269,8 @@ impl SplitRing {
         if old == new {
             return;
         }
-        // Section 2.7.13.3.1: descriptors and entries are seen before the index, also by a device that needs a
-        // platform's barriers (section 6.1, ORDER_PLATFORM).
-        barrier::before_doorbell();
-        self.rings.available_index.at(0).store(new, Ordering::Release);
         self.published = new;
-        // Section 2.7.13.4.1: the index is seen before the device's wish is read.
-        barrier::full();
-        let wanted = if self.event_index {
-            let event = self.rings.available_event.at(0).load(Ordering::Relaxed);
-            // Section 2.7.10: the event lies in what was published now.
-            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
-        } else {
-            self.rings.used_flags.at(0).load(Ordering::Relaxed) & USED_NO_NOTIFY == 0
-        };
-        if wanted {
+        if self.rings.words().publish(self.event_index, old, new) {
             self.doorbell.ring(self.index.into());
         }
     }
@@ -293,24 +278,14 @@ impl SplitRing {
     /// Asks for no interrupts (section 2.7.7).
     pub(crate) fn silence(&mut self) {
         self.listening = false;
-        if self.event_index {
-            self.move_event();
-        } else {
-            // Section 2.7.7.1: with the event index the flags stay 0.
-            self.rings.available_flags.at(0).store(AVAIL_NO_INTERRUPT, Ordering::Relaxed);
-        }
+        self.say();
     }
 
     /// Asks for an interrupt at each completion from now on. `false`: one is there already.
     pub(crate) fn listen(&mut self) -> bool {
         self.listening = true;
-        if self.event_index {
-            self.move_event();
-        } else {
-            self.rings.available_flags.at(0).store(0, Ordering::Relaxed);
-        }
-        barrier::full();
-        self.rings.used_index.at(0).load(Ordering::Acquire) == self.last_used
+        self.say();
+        self.rings.words().is_still_waiting(self.last_used)
     }
 
     /// After a round: an event that is wanted is the next entry's, also when entries were read meanwhile.
@@ -325,17 +300,21 @@ impl SplitRing {
     #[inline(never)]
     fn listen_on(&mut self) {
         if self.event_index {
-            self.move_event();
+            self.say();
             // Before the next look at the used ring: either that finds an entry, or the device finds the event.
             barrier::full();
         }
     }
 
-    /// Section 2.7.10: the next entry's event, or the one that is as far away as can be.
+    /// Tells the device whether interrupts are wanted; with the event index, of the next entry or of one far away.
     #[cold]
-    fn move_event(&mut self) {
+    fn say(&mut self) {
         self.far_from = self.last_used;
-        let event = if self.listening { self.last_used } else { self.last_used.wrapping_sub(1) };
-        self.rings.used_event.at(0).store(event, Ordering::Relaxed);
+        let words = self.rings.words();
+        if self.listening {
+            words.ask(self.event_index, self.last_used);
+        } else {
+            words.ask_not(self.event_index, self.last_used);
+        }
     }
 }

@@ -1,0 +1,73 @@
+//! Who has to be told: the driver's half of the suppression of notifications and of interrupts (virtio 1.2, sections 2.7.7,
+//! 2.7.10 and 2.7.13.4).
+//!
+//! Both sides do the same two things in the same order. Who produces shows its index, and then looks whether the other side
+//! wants to be told. Who consumes says that it wants to be told, and then looks once more whether there is something. Between
+//! the two stands a full barrier on either side: so at least one of them sees what the other did, and nobody sleeps over work.
+//!
+//! This file names nothing but `sync`; see there.
+
+use super::sync::{AtomicU16, Ordering, barrier};
+
+/// Ring flags (sections 2.7.6 and 2.7.8).
+const AVAIL_NO_INTERRUPT: u16 = 1;
+const USED_NO_NOTIFY: u16 = 1;
+
+/// The words of a virtqueue by which the sides tell one another how far they are and what they want to hear of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words<'a> {
+    pub(super) available_index: &'a AtomicU16,
+    pub(super) available_flags: &'a AtomicU16,
+    pub(super) used_event: &'a AtomicU16,
+    pub(super) used_index: &'a AtomicU16,
+    pub(super) used_flags: &'a AtomicU16,
+    pub(super) available_event: &'a AtomicU16,
+}
+
+impl Words<'_> {
+    /// Shows the device what was offered from `old` up to `new`. Whether it wants to be told (section 2.7.13.4).
+    #[inline(always)]
+    pub(super) fn publish(self, event_index: bool, old: u16, new: u16) -> bool {
+        // Section 2.7.13.3.1: descriptors and entries are seen before the index, also by a device that needs a
+        // platform's barriers (section 6.1, ORDER_PLATFORM).
+        barrier::before_doorbell();
+        self.available_index.store(new, Ordering::Release);
+        // Section 2.7.13.4.1: the index is seen before the device's wish is read.
+        barrier::full();
+        if event_index {
+            let event = self.available_event.load(Ordering::Relaxed);
+            // Section 2.7.10: the event lies in what was published now.
+            new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+        } else {
+            self.used_flags.load(Ordering::Relaxed) & USED_NO_NOTIFY == 0
+        }
+    }
+
+    /// Asks for an interrupt when the entry `next` is used.
+    #[inline(always)]
+    pub(super) fn ask(self, event_index: bool, next: u16) {
+        if event_index {
+            self.used_event.store(next, Ordering::Relaxed);
+        } else {
+            self.available_flags.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks for none. The event is as far away from `next` as can be: section 2.7.7.1 has the flags stay 0 where there are
+    /// events.
+    #[inline(always)]
+    pub(super) fn ask_not(self, event_index: bool, next: u16) {
+        if event_index {
+            self.used_event.store(next.wrapping_sub(1), Ordering::Relaxed);
+        } else {
+            self.available_flags.store(AVAIL_NO_INTERRUPT, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the entry `next` isn't there yet, looked at after what was asked for is seen by the device.
+    #[inline(always)]
+    pub(super) fn is_still_waiting(self, next: u16) -> bool {
+        barrier::full();
+        self.used_index.load(Ordering::Acquire) == next
+    }
+}
