@@ -78,17 +78,6 @@ impl Queue {
         })
     }
 
-    fn words(&self) -> Words<'_> {
-        Words {
-            available_index: &self.available_index,
-            available_flags: &self.available_flags,
-            used_event: &self.used_event,
-            used_index: &self.used_index,
-            used_flags: &self.used_flags,
-            available_event: &self.available_event,
-        }
-    }
-
     fn write_entry(&self, index: u16) {
         // SAFETY: loom watches the cell.
         self.entries[index.wrapping_sub(FIRST) as usize].with_mut(|cell| unsafe { *cell = index });
@@ -111,6 +100,32 @@ impl Queue {
     fn nobody_sleeps_over_work(&self, seen: u16) {
         let told = self.told.load(Ordering::Acquire) != 0;
         assert!(seen == FIRST.wrapping_add(ENTRIES) || told, "asleep at {seen}, and nobody said a word");
+    }
+}
+
+impl Words for Queue {
+    fn available_index(&self) -> &AtomicU16 {
+        &self.available_index
+    }
+
+    fn available_flags(&self) -> &AtomicU16 {
+        &self.available_flags
+    }
+
+    fn used_event(&self) -> &AtomicU16 {
+        &self.used_event
+    }
+
+    fn used_index(&self) -> &AtomicU16 {
+        &self.used_index
+    }
+
+    fn used_flags(&self) -> &AtomicU16 {
+        &self.used_flags
+    }
+
+    fn available_event(&self) -> &AtomicU16 {
+        &self.available_event
     }
 }
 
@@ -157,7 +172,7 @@ fn device_consumes(queue: &Queue, event_index: bool) -> u16 {
 fn driver_produces(queue: &Queue, event_index: bool) {
     for index in (0..ENTRIES).map(|entry| FIRST.wrapping_add(entry)) {
         queue.write_entry(index);
-        if queue.words().publish(event_index, index, index.wrapping_add(1)) {
+        if queue.publish(event_index, index, index.wrapping_add(1)) {
             queue.told.store(1, Ordering::Release);
         }
     }
@@ -171,11 +186,11 @@ fn driver_consumes(queue: &Queue, event_index: bool) -> u16 {
         let index = queue.used_index.load(Ordering::Acquire);
         queue.read_entries(seen, index);
         seen = index;
-        queue.words().ask(event_index, seen);
-        if queue.words().is_still_waiting(seen) {
+        queue.ask(event_index, seen);
+        if queue.is_still_waiting(seen) {
             return seen;
         }
-        queue.words().ask_not(event_index, seen);
+        queue.ask_not(event_index, seen);
     }
 }
 
@@ -216,7 +231,7 @@ fn a_driver_that_sleeps_is_told_of_what_is_used() {
 fn a_device_that_sleeps_in_the_midst_of_a_batch_is_told() {
     let batch = |queue: &Queue, event_index: bool| {
         (0..ENTRIES).for_each(|entry| queue.write_entry(FIRST.wrapping_add(entry)));
-        if queue.words().publish(event_index, FIRST, FIRST.wrapping_add(ENTRIES)) {
+        if queue.publish(event_index, FIRST, FIRST.wrapping_add(ENTRIES)) {
             queue.told.store(1, Ordering::Release);
         }
     };

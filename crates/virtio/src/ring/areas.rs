@@ -96,17 +96,36 @@ impl Rings {
             available_event: areas.device.ring(device_end, 1)?,
         })
     }
+}
 
-    /// Those that say how far the sides are and what they want to be told.
+impl Words for Rings {
     #[inline(always)]
-    pub(super) fn words(&self) -> Words<'_> {
-        Words {
-            available_index: self.available_index.at(0),
-            available_flags: self.available_flags.at(0),
-            used_event: self.used_event.at(0),
-            used_index: self.used_index.at(0),
-            used_flags: self.used_flags.at(0),
-            available_event: self.available_event.at(0),
-        }
+    fn available_index(&self) -> &AtomicU16 {
+        self.available_index.at(0)
+    }
+
+    #[inline(always)]
+    fn available_flags(&self) -> &AtomicU16 {
+        self.available_flags.at(0)
+    }
+
+    #[inline(always)]
+    fn used_event(&self) -> &AtomicU16 {
+        self.used_event.at(0)
+    }
+
+    #[inline(always)]
+    fn used_index(&self) -> &AtomicU16 {
+        self.used_index.at(0)
+    }
+
+    #[inline(always)]
+    fn used_flags(&self) -> &AtomicU16 {
+        self.used_flags.at(0)
+    }
+
+    #[inline(always)]
+    fn available_event(&self) -> &AtomicU16 {
+        self.available_event.at(0)
     }
 }

@@ -26,6 +26,7 @@ use areas::Rings;
 use ringway_dma::{Descriptor, Pair, Ring, barrier};
 use ringway_pci::Doorbell;
 use std::sync::atomic::Ordering;
+use telling::Words;
 
 /// Descriptor flags (section 2.7.5).
 pub(crate) mod flag {
@@ -270,7 +271,7 @@ impl SplitRing {
             return;
         }
         self.published = new;
-        if self.rings.words().publish(self.event_index, old, new) {
+        if self.rings.publish(self.event_index, old, new) {
             self.doorbell.ring(self.index.into());
         }
     }
@@ -285,7 +286,7 @@ impl SplitRing {
     pub(crate) fn listen(&mut self) -> bool {
         self.listening = true;
         self.say();
-        self.rings.words().is_still_waiting(self.last_used)
+        self.rings.is_still_waiting(self.last_used)
     }
 
     /// After a round: an event that is wanted is the next entry's, also when entries were read meanwhile.
@@ -310,7 +311,7 @@ impl SplitRing {
     #[cold]
     fn say(&mut self) {
         self.far_from = self.last_used;
-        let words = self.rings.words();
+        let words = &self.rings;
         if self.listening {
             words.ask(self.event_index, self.last_used);
         } else {
