@@ -9,12 +9,24 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringway_flow::samples::Kind;
-use ringway_flow::{Metadata, Miniflow, Murmur, PacketType, V3_7, VlanLimit, extract};
+use ringway_flow::{
+    Extraction, Metadata, Miniflow, Murmur, PacketType, V3_7, VlanLimit, extract, extract_batch,
+};
 
 fn pass(packets: &[Vec<u8>], metadata: &Metadata, flow: &mut Miniflow<V3_7>) {
     for packet in packets {
         black_box(extract(black_box(packet), PacketType::ETHERNET, metadata, VlanLimit::TWO, flow));
         black_box(&flow);
+    }
+}
+
+/// The same, 32 packets a call.
+fn batches(packets: &[Vec<u8>], metadata: &Metadata, flows: &mut [Miniflow<V3_7>; 32]) {
+    let mut found = [Extraction::default(); 32];
+    for batch in packets.chunks(32) {
+        let packets = black_box(batch).iter().map(Vec::as_slice);
+        extract_batch(packets, metadata, VlanLimit::TWO, flows, &mut found);
+        black_box((&flows, &found));
     }
 }
 
@@ -53,6 +65,20 @@ fn extraction(criterion: &mut Criterion) {
                 bencher.iter(|| pass(packets, &metadata, &mut flow));
             });
         }
+    }
+    group.finish();
+    let mut flows = [const { Miniflow::new() }; 32];
+    let mut group = criterion.benchmark_group("flow/extract-batch");
+    for (order, count) in [("in-turn", 16_384), ("shuffled", 16_384), ("udp-ipv4", 32)] {
+        let packets = match order {
+            "in-turn" => in_turn(count),
+            "shuffled" => shuffled(count),
+            _ => (0..count as u32).map(|variant| Kind::UdpIpv4.packet(variant * 77)).collect(),
+        };
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_with_input(BenchmarkId::new(order, count), &packets, |bencher, packets| {
+            bencher.iter(|| batches(packets, &metadata, &mut flows));
+        });
     }
     group.finish();
 }

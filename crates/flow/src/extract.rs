@@ -7,6 +7,7 @@
 //!
 //! Neither has a panic in it: every access is to an array of known size that a length check gave out.
 
+mod batch;
 mod fast;
 mod general;
 mod icmpv6;
@@ -18,6 +19,8 @@ mod shapes;
 mod store;
 mod tagged;
 mod transport;
+
+pub use batch::extract_batch;
 
 use crate::layout::Layout;
 use crate::metadata::{Metadata, PacketType, VlanLimit};
@@ -43,24 +46,6 @@ pub fn extract<L: Layout>(
     } else {
         general::extract(metadata, flow, vlan_limit, packet_type, packet)
     }
-}
-
-/// Extracts the flows of Ethernet frames that share their metadata; returns how many were done.
-///
-/// Goes on until the shortest of the three runs out.
-pub fn extract_batch<'p, L: Layout>(
-    packets: impl IntoIterator<Item = &'p [u8]>,
-    metadata: &Metadata,
-    vlan_limit: VlanLimit,
-    flows: &mut [Miniflow<L>],
-    extractions: &mut [Extraction],
-) -> usize {
-    let mut done = 0usize;
-    for ((packet, flow), extraction) in packets.into_iter().zip(flows).zip(extractions) {
-        *extraction = extract(packet, PacketType::ETHERNET, metadata, vlan_limit, flow);
-        done = done.wrapping_add(1);
-    }
-    done
 }
 
 /// Extracts by the general path only: for tests that compare the two.

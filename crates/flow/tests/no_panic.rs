@@ -17,11 +17,16 @@ const SOURCE: &str = r#"
 use ringway_flow::{Crc32c, Extraction, Layout, Metadata, Miniflow, Murmur, PacketType, VlanLimit};
 
 macro_rules! concrete {
-    ($($layout:ident $extract:ident $hash:ident;)*) => {$(
+    ($($layout:ident $extract:ident $batch:ident $hash:ident;)*) => {$(
         #[inline(never)]
         pub fn $extract(packet: &[u8], kind: PacketType, metadata: &Metadata, limit: VlanLimit,
                         flow: &mut Miniflow<ringway_flow::$layout>) -> Extraction {
             ringway_flow::extract(packet, kind, metadata, limit, flow)
+        }
+        #[inline(never)]
+        pub fn $batch(packets: &[&[u8]], metadata: &Metadata, limit: VlanLimit,
+                      flows: &mut [Miniflow<ringway_flow::$layout>], found: &mut [Extraction]) -> usize {
+            ringway_flow::extract_batch(packets.iter().copied(), metadata, limit, flows, found)
         }
         #[inline(never)]
         pub fn $hash(flow: &Miniflow<ringway_flow::$layout>, found: &Extraction, packet: &[u8]) -> u32 {
@@ -31,7 +36,11 @@ macro_rules! concrete {
         }
     )*};
 }
-concrete! { V3_1 extract_3_1 hash_3_1; V3_5 extract_3_5 hash_3_5; V3_7 extract_3_7 hash_3_7; }
+concrete! {
+    V3_1 extract_3_1 batch_3_1 hash_3_1;
+    V3_5 extract_3_5 batch_3_5 hash_3_5;
+    V3_7 extract_3_7 batch_3_7 hash_3_7;
+}
 EXTRA
 "#;
 

@@ -2,7 +2,7 @@
 
 use ringway_flow::{
     Crc32c, Extraction, FlowKey, Layout, Metadata, Miniflow, Murmur, PacketType, V3_1, V3_7, VlanLimit,
-    extract, extract_by_general_path, samples::Kind,
+    extract, extract_batch, extract_by_general_path, samples::Kind,
 };
 
 /// Small and reproducible: xorshift.
@@ -66,6 +66,51 @@ fn mutated_packets_are_the_same_on_both_paths() {
         }
         assert_same::<V3_7>(&packet, VlanLimit::new((random.next() % 3) as u32));
     }
+}
+
+/// Batches of one kind and of many, cut and mutated packets among them, with plain metadata and with what goes the general
+/// way; more packets than are looked at at once, and fewer.
+#[test]
+fn a_batch_gives_what_its_packets_give_one_by_one() {
+    let mut random = Random(0xba7c_ba7c_ba7c_ba7c);
+    let recirculated = Metadata::new(3).with_recirculation(7, 0);
+    let (mut of_one_kind, mut mixed) = (0, 0);
+    for round in 0..if cfg!(miri) { 4 } else { 3_000 } {
+        let kinds = match random.next() % 3 {
+            0 => 1,
+            1 => 2,
+            _ => Kind::ALL.len(),
+        };
+        let first = random.next() as usize;
+        let packets: Vec<Vec<u8>> = (0..random.next() % 100)
+            .map(|_| {
+                let kind = Kind::ALL[(first + random.next() as usize % kinds) % Kind::ALL.len()];
+                let mut packet = kind.packet(random.next() as u32);
+                if random.next().is_multiple_of(8) {
+                    packet.truncate(random.next() as usize % (packet.len() + 1));
+                }
+                if random.next().is_multiple_of(8) && !packet.is_empty() {
+                    let at = random.next() as usize % packet.len();
+                    packet[at] = random.next() as u8;
+                }
+                packet
+            })
+            .collect();
+        *(if kinds == 1 { &mut of_one_kind } else { &mut mixed }) += packets.len();
+        let metadata = if round % 5 == 0 { &recirculated } else { &Metadata::new(3) };
+        let limit = VlanLimit::new((random.next() % 3) as u32);
+        let room = packets.len() + random.next() as usize % 3;
+        let mut flows = vec![Miniflow::<V3_7>::new(); room];
+        let mut found = vec![Extraction::default(); room];
+        let done = extract_batch(packets.iter().map(Vec::as_slice), metadata, limit, &mut flows, &mut found);
+        assert_eq!(done, packets.len());
+        for ((packet, flow), found) in packets.iter().zip(&flows).zip(&found) {
+            let mut alone = Miniflow::new();
+            assert_eq!(*found, extract(packet, PacketType::ETHERNET, metadata, limit, &mut alone));
+            assert_eq!(*flow, alone, "{packet:02x?}");
+        }
+    }
+    assert!(cfg!(miri) || of_one_kind > 10_000 && mixed > 10_000, "{of_one_kind} and {mixed}");
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! Work to be measured: both sides over the same packets, in a fixed or a shuffled order.
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use ringway_flow::samples::Kind;
+use ringway_flow::{Extraction, Metadata, Miniflow, VlanLimit, extract_batch};
 
 use super::case::Case;
 use super::oracle::{self, Which};
 use super::random::Random;
+use crate::Target;
+
+/// Packets of one call in batches.
+const BATCH: usize = 32;
 
 /// The implementation to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,18 +21,10 @@ pub enum Side {
     C,
     /// Ours, through the same interface.
     Ours,
+    /// Ours as a Rust program calls it for 32 packets at once: no `struct dp_packet`, and a miniflow for each.
+    Batch,
     /// The measuring loop alone.
     Nothing,
-}
-
-impl Side {
-    fn which(self) -> Which {
-        match self {
-            Side::C => Which::C,
-            Side::Ours => Which::Ours,
-            Side::Nothing => Which::Nothing,
-        }
-    }
 }
 
 /// Packets and the order to take them in.
@@ -64,23 +62,54 @@ impl Load {
 
     /// Goes over the packets `times`.
     pub fn run(&self, times: usize, side: Side) {
-        oracle::repeat(&self.cases, &self.order, times, side.which());
+        let which = match side {
+            Side::C => Which::C,
+            Side::Ours => Which::Ours,
+            Side::Batch => return self.run_in_batches(times),
+            Side::Nothing => Which::Nothing,
+        };
+        oracle::repeat(&self.cases, &self.order, times, which);
+    }
+
+    fn run_in_batches(&self, times: usize) {
+        let metadata = Metadata::new(1);
+        let mut flows = [const { Miniflow::<Target>::new() }; BATCH];
+        let mut found = [Extraction::default(); BATCH];
+        for _ in 0..times {
+            for numbers in self.order.chunks(BATCH) {
+                let cases = numbers.iter().filter_map(|&number| self.cases.get(number as usize));
+                let packets = black_box(cases).map(|case| case.bytes.as_slice());
+                extract_batch(packets, &metadata, VlanLimit::TWO, &mut flows, &mut found);
+                black_box((&flows, &found));
+            }
+        }
     }
 
     /// Nanoseconds a packet of the C and of ours, over `rounds` of `times` passes.
     ///
-    /// The two take turns, so that what else the machine does falls on both; the loop's own time is taken off.
+    /// They take turns, so that what else the machine does falls on all; the loop's own time is taken off (but not that of the
+    /// batches' loop).
     #[must_use]
     pub fn compare(&self, times: usize, rounds: usize) -> Times {
-        let mut rows: Vec<[f64; 3]> = Vec::with_capacity(rounds);
+        let mut rows: Vec<[f64; 4]> = Vec::with_capacity(rounds);
         for _ in 0..rounds.max(1) {
-            rows.push([Side::Nothing, Side::C, Side::Ours].map(|side| self.nanoseconds(times, side)));
+            let sides = [Side::Nothing, Side::C, Side::Ours, Side::Batch];
+            rows.push(sides.map(|side| self.nanoseconds(times, side)));
         }
         let least = |side: usize| rows.iter().map(|row| row[side]).fold(f64::INFINITY, f64::min);
         let nothing = least(0);
-        let mut ratios: Vec<f64> = rows.iter().map(|row| (row[2] - nothing) / (row[1] - nothing)).collect();
-        ratios.sort_by(f64::total_cmp);
-        Times { c: least(1) - nothing, ours: least(2) - nothing, ratio: ratios[ratios.len() / 2] }
+        let median = |ratio: &dyn Fn(&[f64; 4]) -> f64| {
+            let mut ratios: Vec<f64> = rows.iter().map(ratio).collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios[ratios.len() / 2]
+        };
+        Times {
+            c: least(1) - nothing,
+            ours: least(2) - nothing,
+            batch: least(3),
+            ratio: median(&|row| (row[2] - nothing) / (row[1] - nothing)),
+            batch_ratio: median(&|row| row[3] / (row[1] - nothing)),
+        }
     }
 
     fn nanoseconds(&self, times: usize, side: Side) -> f64 {
@@ -97,6 +126,10 @@ pub struct Times {
     pub c: f64,
     /// The least time a packet took with ours.
     pub ours: f64,
-    /// The median of the rounds' ratios.
+    /// The least time a packet took with ours in batches.
+    pub batch: f64,
+    /// The median of the rounds' ratios, ours to the C.
     pub ratio: f64,
+    /// The same for ours in batches.
+    pub batch_ratio: f64,
 }

@@ -94,13 +94,13 @@ struct Table<L, const TAGS: usize>(PhantomData<L>);
 type Shapes<L> = [Shape<L>; INDICES];
 
 /// The table with `shape` for what has that key in the class.
-const fn with<L: Layout>(mut table: Shapes<L>, class: usize, key: usize, shape: Shape<L>) -> Shapes<L> {
+const fn with<T: Copy>(mut table: [T; INDICES], class: usize, key: usize, shape: T) -> [T; INDICES] {
     table[key | class] = shape;
     table
 }
 
 /// The table with `shape` for the whole class.
-const fn with_all<L: Layout>(mut table: Shapes<L>, class: usize, shape: Shape<L>) -> Shapes<L> {
+const fn with_all<T: Copy>(mut table: [T; INDICES], class: usize, shape: T) -> [T; INDICES] {
     let mut at = class;
     while at < INDICES {
         table[at] = shape;
@@ -138,6 +138,44 @@ const fn with_tagged<L: Layout>(table: Shapes<L>, class: usize) -> Shapes<L> {
     with(table, class, behind(0x8100), before_two_tags::<L>)
 }
 
+/// There are not more kinds than that.
+pub(super) const KIND_COUNT: usize = 16;
+/// The kind of what goes the general way.
+const GENERAL: u8 = 0;
+
+/// The kind of each frame that isn't alone (see `batch`): a number for each function of `Table<L, 0>`, by the same index.
+const KINDS: &[u8; INDICES] = &{
+    let mut table = [GENERAL; INDICES];
+    let own = [
+        (IPV4, protocol(17), 1),
+        (IPV4, protocol(6), 2),
+        (IPV6, protocol(17), 3),
+        (IPV6, protocol(6), 4),
+        (IPV6, protocol(58), 5),
+        (IPV6, protocol(0), 6),
+        (IPV6, protocol(43), 6),
+        (IPV6, protocol(51), 6),
+        (IPV6, protocol(60), 6),
+    ];
+    let mut at = 0;
+    while at < own.len() {
+        let (class, key, kind) = own[at];
+        table = with(table, class, key, kind);
+        at += 1;
+    }
+    table = with_all(with_all(table, ARP, 7), MPLS, 8);
+    let tags = [TAG, SERVICE_TAG];
+    at = 0;
+    while at < tags.len() {
+        table = with_all(table, tags[at], 9);
+        table = with(table, tags[at], behind(0x0800), 10);
+        table = with(table, tags[at], behind(0x86dd), 11);
+        table = with(table, tags[at], behind(0x8100), 12);
+        at += 1;
+    }
+    table
+};
+
 impl<L: Layout> Table<L, 0> {
     const SHAPES: &'static Shapes<L> = &{
         let table = [general::frame::<L> as Shape<L>; INDICES];
@@ -146,6 +184,17 @@ impl<L: Layout> Table<L, 0> {
         let table = with_all(table, ARP, shapes::arp::<L>);
         let table = with_all(table, MPLS, shapes::mpls::<L>);
         with_tagged(with_tagged(table, TAG), SERVICE_TAG)
+    };
+
+    /// The same functions by their kinds.
+    const BY_KIND: &'static [Shape<L>; KIND_COUNT] = &{
+        let mut table = [general::frame::<L> as Shape<L>; KIND_COUNT];
+        let mut at = 0;
+        while at < INDICES {
+            table[KINDS[at] as usize] = Self::SHAPES[at];
+            at += 1;
+        }
+        table
     };
 }
 
@@ -176,6 +225,27 @@ fn guess(bytes: &[u8; 42]) -> (usize, Place) {
     let place = SHIFTS.wrapping_shr(hash) as u32;
     let key = u64::from_le(word(bytes, 16)).wrapping_shr(place);
     ((key as usize & KEY) | (hash as usize % CLASSES), Place(place))
+}
+
+/// Which of the kinds a frame probably is of; found without a branch that can't be foreseen.
+#[inline(always)]
+pub(super) fn kind_of(packet: &[u8]) -> u8 {
+    match packet.first_chunk::<42>() {
+        Some(bytes) if packet.len() <= LONGEST => KINDS[guess(bytes).0 % INDICES],
+        _ => GENERAL,
+    }
+}
+
+/// Extracts a frame that came with plain metadata, as one of that kind ([`kind_of`]).
+#[inline(always)]
+pub(super) fn extract_as<L: Layout>(
+    kind: u8,
+    metadata: &Metadata,
+    flow: &mut Miniflow<L>,
+    packet: &[u8],
+    vlan_limit: VlanLimit,
+) -> Extraction {
+    Table::<L, 0>::BY_KIND[usize::from(kind) % KIND_COUNT](metadata, flow, vlan_limit, Place::NONE, packet)
 }
 
 /// Extracts a frame that came with plain metadata.
@@ -268,6 +338,24 @@ mod tests {
         let mut classes = [IPV4, IPV6, ARP, MPLS, TAG, SERVICE_TAG];
         classes.sort_unstable();
         assert!(classes.windows(2).all(|pair| pair[0] != pair[1]), "{classes:?}");
+    }
+
+    #[test]
+    fn what_goes_to_one_function_is_of_one_kind() {
+        let shapes = Table::<crate::V3_7, 0>::SHAPES.map(|shape| shape as *const () as usize);
+        for (one, &shape) in shapes.iter().enumerate() {
+            assert_eq!(
+                Table::<crate::V3_7, 0>::BY_KIND[usize::from(KINDS[one])] as *const () as usize,
+                shape
+            );
+            for (other, &of_other) in shapes.iter().enumerate() {
+                assert_eq!(shape == of_other, KINDS[one] == KINDS[other], "{one:#x} and {other:#x}");
+            }
+        }
+        assert_eq!(
+            Table::<crate::V3_7, 0>::BY_KIND[usize::from(GENERAL)] as *const () as usize,
+            general::frame::<crate::V3_7> as *const () as usize
+        );
     }
 
     #[test]

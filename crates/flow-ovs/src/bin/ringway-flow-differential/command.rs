@@ -54,7 +54,7 @@ enum Command {
         #[arg(long)]
         times: usize,
     },
-    /// Nanoseconds per packet of both sides, kind by kind.
+    /// Nanoseconds per packet of both sides, kind by kind; and of ours called for 32 packets at once.
     Time {
         /// Passes a round.
         #[arg(long, default_value_t = 4_000)]
@@ -74,6 +74,7 @@ enum Command {
 enum SideName {
     C,
     Ours,
+    Batch,
     Nothing,
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
             let side = match side {
                 SideName::C => Side::C,
                 SideName::Ours => Side::Ours,
+                SideName::Batch => Side::Batch,
                 SideName::Nothing => Side::Nothing,
             };
             load.run(times, side);
@@ -192,12 +194,20 @@ fn keep(path: Option<&Path>, seed: u64, done: u64) -> Result<(), String> {
 fn time(times: usize, rounds: usize, kind: Option<&str>) -> Result<(), String> {
     let all = Kind::MEASURED.iter().map(|kind| kind.name()).chain(["shuffled"]);
     let names: Vec<&str> = kind.map_or_else(|| all.collect(), |kind| vec![kind]);
-    println!("{:<24}{:>10}{:>10}{:>8}{:>8}", "packet", "C ns", "ours ns", "ratio", "median");
+    println!(
+        "{:<24}{:>10}{:>10}{:>8}{:>8}{:>10}{:>8}{:>8}",
+        "packet", "C ns", "ours ns", "ratio", "median", "batch ns", "ratio", "median"
+    );
     for name in names {
         let load = load(name)?;
         // A shuffled pass is far longer than one of a kind.
-        let Times { c, ours, ratio } = load.compare((times * 32 / load.packets()).max(1), rounds);
-        println!("{name:<24}{c:>10.2}{ours:>10.2}{:>8.2}{ratio:>8.2}", ours / c);
+        let Times { c, ours, batch, ratio, batch_ratio } =
+            load.compare((times * 32 / load.packets()).max(1), rounds);
+        println!(
+            "{name:<24}{c:>10.2}{ours:>10.2}{:>8.2}{ratio:>8.2}{batch:>10.2}{:>8.2}{batch_ratio:>8.2}",
+            ours / c,
+            batch / c
+        );
     }
     Ok(())
 }
