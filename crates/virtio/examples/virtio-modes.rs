@@ -4,7 +4,7 @@
 //! It says `forwarding` when both ports are up, ends when the file is there, and prints what it has counted, a word and a
 //! number a line: packets without checksum, packets longer than a frame, hashes that aren't `ringway-flow`'s, packets on
 //! another queue than the table says. With `--vlan` the ports receive for their own addresses and this VLAN alone.
-//! With `--restart` each queue is started anew in turn, so often.
+//! With `--restart` each queue is started anew in turn, so often; a line on standard error says when all were once.
 
 use ringway_flow::{FlowKey, Toeplitz, V3_5};
 use ringway_packet::{Batch, Checksum, Pool, PoolOptions};
@@ -223,6 +223,10 @@ fn run(arguments: &Arguments) -> Outcome<()> {
                 side.restart(turns)?;
             }
             turns += 1;
+            // A receive and a transmit queue take a turn each.
+            if turns == usize::from(arguments.queues) * 2 {
+                eprintln!("restarted every queue");
+            }
         }
         if looked.elapsed() >= Duration::from_millis(100) {
             looked = Instant::now();

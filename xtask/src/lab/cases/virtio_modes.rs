@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -289,10 +289,7 @@ fn vlans(machine: &mut Machine) -> Result<()> {
 fn restarts(machine: &mut Machine) -> Result<()> {
     forwarder::bind(machine, &[FIRST, SECOND])?;
     start(machine, FIRST, "--queues 2 --restart 150")?;
-    let (a, b) = (machine.wire(0)?, machine.wire(1)?);
-    let moved = ping::until_answered(a, b, Duration::from_secs(60))
-        .and_then(|()| transfer::with_matching_hash(a, b, BYTES))
-        .and_then(|_| transfer::with_matching_hash(b, a, BYTES));
+    let moved = traffic_while_queues_restart(machine);
     let counted = end(machine);
     moved.with_context(|| format!("the program counted {counted:?}"))?;
     let counted = counted?;
@@ -302,4 +299,22 @@ fn restarts(machine: &mut Machine) -> Result<()> {
     }
     println!("      {restarts} queues of each NIC started anew");
     forwarder::unbind(machine, &[FIRST, SECOND])
+}
+
+/// TCP both ways, again and again until every queue was started anew meanwhile.
+fn traffic_while_queues_restart(machine: &mut Machine) -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(120);
+    ping::until_answered(machine.wire(0)?, machine.wire(1)?, Duration::from_secs(60))?;
+    let end = Instant::now() + LIMIT;
+    loop {
+        let (a, b) = (machine.wire(0)?, machine.wire(1)?);
+        transfer::with_matching_hash(a, b, BYTES)?;
+        transfer::with_matching_hash(b, a, BYTES)?;
+        if machine.run("grep -q '^restarted every queue' /run/lab/forward.err")?.status == 0 {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            bail!("expected every queue to be started anew within {} s of traffic", LIMIT.as_secs());
+        }
+    }
 }
