@@ -52,8 +52,7 @@ fn sleeps(machine: &mut Machine) -> Result<()> {
     let (a, b) = (machine.wire(0)?, machine.wire(1)?);
     ping::until_answered(a, b, Duration::from_secs(60))?;
     ping::without_loss(a, b, 20, 56)?;
-    let used = idle_ticks(machine)?;
-    let share = f64::from(used) / f64::from(IDLE_SECONDS * TICKS_A_SECOND);
+    let share = idle_share(machine)?;
     println!("      idle for {IDLE_SECONDS} s: {:.2} % of a processor", share * 100.0);
     if share >= MOST {
         let [most, share] = [MOST, share].map(|share| share * 100.0);
@@ -77,6 +76,20 @@ fn sleeps(machine: &mut Machine) -> Result<()> {
         bail!("expected the workers to have slept before each ping, saw {} sleeps", summary.slept);
     }
     forwarder::unbind(machine, &[FIRST, SECOND])
+}
+
+/// What the forwarder takes of a processor while nothing is sent. What else the machine does can only add to it, so a
+/// figure that is too high is taken again, twice at most.
+fn idle_share(machine: &mut Machine) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for _ in 0..3 {
+        let used = idle_ticks(machine)?;
+        least = least.min(f64::from(used) / f64::from(IDLE_SECONDS * TICKS_A_SECOND));
+        if least < MOST {
+            break;
+        }
+    }
+    Ok(least)
 }
 
 /// The processor time that the forwarder takes while nothing is sent, in ticks.
