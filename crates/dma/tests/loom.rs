@@ -1,6 +1,6 @@
 //! Every interleaving of the lending protocol: `src/lent.rs` itself, compiled against loom's atomics and locks.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p ringway-dma --test loom`; without the flag there is nothing here.
+//! `RUSTFLAGS="--cfg loom" cargo test -p ringway-dma --release --test loom`; without the flag there is nothing here.
 //!
 //! A buffer is a cell that loom watches: two threads in it at once, or one after the other with nothing that orders
 //! them, fail the run. Loom knows our own atomics only; the queues between threads are crossbeam's and proven there.

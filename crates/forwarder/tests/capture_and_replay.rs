@@ -232,6 +232,25 @@ fn a_replay_keeps_the_distances_of_the_file_or_its_own() {
 }
 
 #[test]
+fn a_file_that_breaks_on_the_way_is_an_error_and_no_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.pcapng");
+    let mut writer = Writer::create(&path, &["a"]).unwrap();
+    // More than are looked at before a port is opened.
+    for _ in 0..10_500 {
+        writer.write(0, Duration::from_secs(1_700_000_000), &[1; 60]).unwrap();
+    }
+    drop(writer);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 50).unwrap();
+    let output = ringway(&["replay", path.to_str().unwrap(), "emulated:0", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    let summary = json(&output);
+    assert_eq!((summary["stopped_by"].as_str(), number(&summary, "loops")), (Some("error"), 0), "{summary}");
+    assert!(summary["errors"][0].as_str().is_some_and(|error| error.contains("broken.pcapng")), "{summary}");
+}
+
+#[test]
 fn what_cannot_be_replayed_is_refused_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.pcapng");

@@ -229,10 +229,10 @@ impl Machine {
         let card =
             self.cards.get_mut(index).ok_or_else(|| anyhow!("the guest has no served card {index}"))?;
         let qemu = Process::of(&self.child)?;
-        qemu.stop().context("cannot stop QEMU")?;
-        let outcome = card.kill_when_idle();
-        qemu.go_on().context("cannot let QEMU go on")?;
-        outcome
+        let outcome = qemu.stop().context("cannot stop QEMU").and_then(|()| card.kill_when_idle());
+        // Also where it couldn't be told that it had stopped.
+        let goes_on = qemu.go_on().context("cannot let QEMU go on");
+        outcome.and(goes_on)
     }
 
     /// The card that is served at that place.

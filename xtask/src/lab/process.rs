@@ -51,7 +51,11 @@ impl Process {
     pub fn until_it_receives(&self) -> Result<()> {
         let path = format!("/proc/{}/syscall", self.number_in_proc()?);
         let receives = format!("{} ", libc::SYS_recvmsg);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         until("its main thread doesn't wait for a message", || {
+            if waitid(WaitId::Pid(self.pid), options)?.is_some() {
+                bail!("it has ended by itself");
+            }
             let call = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
             Ok(call.starts_with(&receives))
         })
@@ -95,6 +99,15 @@ mod tests {
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
+    }
+
+    #[test]
+    fn who_has_ended_is_not_waited_for() {
+        let child = Ended(Command::new("true").spawn().unwrap());
+        let process = Process::of(&child.0).unwrap();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(process.pid), options).unwrap();
+        assert_eq!(process.until_it_receives().unwrap_err().to_string(), "it has ended by itself");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! printed after each slice.
 //!
 //! Each slice is a process of its own with a seed that no slice had before, so a crash ends the slice, not the run, and is
-//! counted as a violation. SIGINT and SIGTERM end the run after they ended the slice; what it had not told counts for nothing.
+//! counted as a violation. SIGINT, SIGTERM and SIGHUP end the run after they ended the slice; what it had not told counts for nothing.
 
 mod totals;
 

@@ -16,9 +16,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::commands;
+use crate::machine::signals::asking_for_the_end;
 use ringway_pci::kernel::HostKernel;
 use ringway_pci::status::Supported;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use elevation::Elevation;
 
@@ -73,7 +73,7 @@ impl Command {
     pub fn run(&self, context: &Context) -> ExitCode {
         let kernel = HostKernel::new();
         if matches!(self, Self::Bind(_) | Self::Unbind(_)) {
-            for signal in [SIGINT, SIGTERM, SIGHUP] {
+            for signal in asking_for_the_end() {
                 // Where it can't be had, the signal ends the program in the midst of a change, as it would without this.
                 let _ = signal_hook::flag::register(signal, kernel.interruption());
             }

@@ -123,8 +123,12 @@ fn summary(
     let time = Duration::try_from_secs_f64(outcome.seconds).unwrap_or_default();
     let rate = Rate::new(sent.packets, sent.bytes, time);
     let errors = outcome.failures.iter().map(ToString::to_string);
-    let is_whole =
-        outcome.stopped_by == StoppedBy::Packets && loops.is_some_and(|loops| replay.rounds() >= loops);
+    // A file that breaks ends the task, as its end does.
+    let stopped_by = match outcome.stopped_by {
+        StoppedBy::Packets if failure.is_some() => StoppedBy::Error,
+        stopped_by => stopped_by,
+    };
+    let is_whole = stopped_by == StoppedBy::Packets && loops.is_some_and(|loops| replay.rounds() >= loops);
     Summary {
         port: info.name.clone(),
         driver: info.driver,
@@ -137,7 +141,7 @@ fn summary(
         seconds: outcome.seconds,
         mpps: rate.mpps,
         gbits: rate.gbits,
-        stopped_by: (!is_whole).then_some(outcome.stopped_by),
+        stopped_by: (!is_whole).then_some(stopped_by),
         errors: errors.chain(failure.map(ToString::to_string)).collect(),
     }
 }

@@ -466,7 +466,9 @@ mod tests {
         // Now somebody reads; the writer ends, and lets go of what it shares with the two others.
         let mut end = std::fs::File::open(&path).unwrap();
         let reader = std::thread::spawn(move || io::copy(&mut end, &mut io::sink()).unwrap());
+        let end = Instant::now() + Duration::from_secs(60);
         while Arc::strong_count(&capture.shared) > 2 {
+            assert!(Instant::now() < end, "the writer didn't end");
             std::thread::sleep(NAP);
         }
         assert_eq!(capture.read(), before);

@@ -89,9 +89,11 @@ impl Replay {
 
     /// How often the file was sent to its end. The reader is ahead of that.
     pub fn rounds(&self) -> u64 {
+        // In the other order than they are written: where there is a round, it is known what it has.
+        let read = self.shared.rounds.load(Ordering::Acquire);
         match self.shared.frames.load(Ordering::Relaxed) {
-            // Not known yet, or there is nothing in it that could be sent.
-            0 => self.shared.rounds.load(Ordering::Relaxed),
+            // Not read to its end yet, or there is nothing in it that could be sent.
+            0 => read,
             frames => self.counters.read().handled.checked_div(frames).unwrap_or_default(),
         }
     }
@@ -277,9 +279,10 @@ fn read(shared: &Shared, path: &Path, loops: Option<u64>, room: usize) -> Result
             }
         }
         round = round.saturating_add(1);
-        shared.rounds.store(round, Ordering::Relaxed);
         shared.frames.store(fitting, Ordering::Relaxed);
-        if frames == 0 {
+        shared.rounds.store(round, Ordering::Release);
+        // Again and again it would be nothing, too.
+        if fitting == 0 {
             return Ok(());
         }
         base = base.saturating_add(last).saturating_add(last.checked_div(frames).unwrap_or_default());

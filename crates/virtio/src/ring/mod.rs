@@ -151,7 +151,7 @@ impl SplitRing {
     /// jumped.
     #[inline(always)]
     pub(crate) fn ready(&self) -> Option<u16> {
-        let ready = self.rings.used_index.at(0).load(Ordering::Acquire).wrapping_sub(self.last_used);
+        let ready = self.rings.used().wrapping_sub(self.last_used);
         (ready <= self.published.wrapping_sub(self.last_used)).then_some(ready)
     }
 
@@ -301,9 +301,8 @@ impl SplitRing {
     #[inline(never)]
     fn listen_on(&mut self) {
         if self.event_index {
-            self.say();
-            // Before the next look at the used ring: either that finds an entry, or the device finds the event.
-            barrier::full();
+            self.far_from = self.last_used;
+            self.rings.ask_ahead(true, self.last_used);
         }
     }
 

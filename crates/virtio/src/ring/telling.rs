@@ -63,10 +63,24 @@ pub(super) trait Words {
         }
     }
 
+    /// How far the device is; the entries before that are there.
+    #[inline(always)]
+    fn used(&self) -> u16 {
+        self.used_index().load(Ordering::Acquire)
+    }
+
+    /// As [`ask`](Self::ask), for a queue that looks at what is [`used`](Self::used) some time later.
+    #[inline(always)]
+    fn ask_ahead(&self, event_index: bool, next: u16) {
+        self.ask(event_index, next);
+        // Before that look: either it finds an entry, or the device finds the event.
+        barrier::full();
+    }
+
     /// Whether the entry `next` isn't there yet, looked at after what was asked for is seen by the device.
     #[inline(always)]
     fn is_still_waiting(&self, next: u16) -> bool {
         barrier::full();
-        self.used_index().load(Ordering::Acquire) == next
+        self.used() == next
     }
 }
