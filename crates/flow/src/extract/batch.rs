@@ -18,7 +18,8 @@ const GROUP: usize = 32;
 /// Extracts the flows of Ethernet frames that share their metadata; returns how many were done.
 ///
 /// Goes on until the shortest of the three runs out. The results are those of [`extract`] for one packet after the other. In a
-/// mix of different packets this takes less time, where 32 of them are at hand: it takes those of a kind together.
+/// mix whose order can't be foreseen this takes less time, where 32 packets are at hand: it takes those of a kind together. For
+/// packets of one kind it takes some 30 instructions a packet more than they do one by one.
 pub fn extract_batch<'p, L: Layout>(
     packets: impl IntoIterator<Item = &'p [u8]>,
     metadata: &Metadata,
